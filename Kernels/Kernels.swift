@@ -1,0 +1,1 @@
+// Embedded OpenCL sources.

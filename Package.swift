@@ -1,0 +1,83 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Modules as a table, lowest level first; `Tools/check-imports` holds the sources to the same levels
+/// (docs/architecture.md).
+struct Module {
+  let name: String
+  var modules: [String] = []
+  var products: [Target.Dependency] = []
+}
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let modules: [Module] = [
+  Module(name: "Basics"),
+  Module(name: "OpenCLRuntime", modules: ["COpenCL", "Basics"]),
+  Module(name: "Tensors", modules: ["Basics"]),
+  Module(name: "ModelFormats", modules: ["Basics"]),
+  Module(name: "Tokenizers", modules: ["Basics"]),
+  Module(name: "CPUBackend", modules: ["CKernels", "COneDNN", "Basics", "Tensors"]),
+  Module(name: "OpenCLBackend", modules: ["Kernels", "OpenCLRuntime", "Basics", "Tensors"]),
+  Module(name: "Transformers", modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers"]),
+  Module(name: "Generation", modules: ["Basics", "Tensors", "Tokenizers", "Transformers"]),
+  Module(name: "Relevance", modules: ["Basics", "Tokenizers"]),
+  Module(
+    name: "Labelling",
+    modules: ["Basics", "Tensors", "Tokenizers", "Transformers", "Generation", "Relevance"]),
+]
+
+let testTargets: [Module] = [
+  Module(name: "BasicsTests", modules: ["Basics"]),
+  Module(name: "TokenizersTests", modules: ["Basics", "Tokenizers"]),
+  Module(name: "ModelFormatsTests", modules: ["Basics", "ModelFormats", "Tokenizers"]),
+  Module(name: "OpenCLRuntimeTests", modules: ["Basics", "OpenCLRuntime"]),
+  Module(
+    name: "OperationTests", modules: ["Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime"]),
+  Module(
+    name: "GenerationTests",
+    modules: [
+      "Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "ModelFormats", "Tokenizers",
+      "Transformers", "Generation",
+    ]),
+  Module(name: "RelevanceTests", modules: ["Basics", "Tokenizers", "Relevance"]),
+  Module(
+    name: "LabellingTests",
+    modules: [
+      "Basics", "Tensors", "CPUBackend", "ModelFormats", "Tokenizers", "Transformers", "Generation",
+      "Relevance", "Labelling",
+    ]),
+]
+
+func dependencies(_ module: Module) -> [Target.Dependency] {
+  module.modules.map { .byName(name: $0) } + module.products
+}
+
+let package = Package(
+  name: "retort",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "retort", targets: ["retort"]),
+    .library(name: "Retort", targets: modules.map(\.name)),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+  ],
+  targets: [
+    .systemLibrary(
+      name: "COpenCL", pkgConfig: "OpenCL",
+      providers: [.apt(["ocl-icd-opencl-dev", "opencl-headers"])]),
+    .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
+    .target(name: "CKernels"),
+    .target(name: "Kernels", path: "Kernels"),
+    .executableTarget(
+      name: "retort",
+      dependencies: modules.map { .byName(name: $0.name) } + [argumentParser]),
+    .target(name: "TestSupport", dependencies: ["Basics", "Tensors"], path: "Tests/TestSupport"),
+  ]
+    + modules.map { .target(name: $0.name, dependencies: dependencies($0)) }
+    + testTargets.map {
+      .testTarget(name: $0.name, dependencies: dependencies($0) + ["TestSupport"], path: "Tests/\($0.name)")
+    },
+  swiftLanguageModes: [.v6]
+)

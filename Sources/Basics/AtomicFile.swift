@@ -1,0 +1,74 @@
+import Foundation
+
+/// A file written under a temporary name that takes its final name only when complete.
+///
+/// Call ``commit()`` to fsync and rename; without it the temporary file is removed and whatever stood under the
+/// final name stays as it was.
+public final class AtomicFile {
+  public let path: String
+  private let temporaryPath: String
+  private var descriptor: Int32
+  private var buffer: [UInt8] = []
+
+  /// Opens a temporary file beside `path`.
+  ///
+  /// - Throws: `fileUnavailable` where the folder cannot be written.
+  public init(path: String) throws {
+    self.path = path
+    temporaryPath = path + ".partial-\(getpid())"
+    descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else {
+      throw RetortError(
+        .fileUnavailable, "cannot create the file: \(String(cString: strerror(errno)))", file: path,
+        remedy: "Check that the folder exists and that you may write there.")
+    }
+  }
+
+  deinit {
+    if descriptor >= 0 {
+      close(descriptor)
+      unlink(temporaryPath)
+    }
+  }
+
+  /// Appends text; throws `writeFailed` where the disk is full.
+  public func write(_ text: String) throws {
+    buffer.append(contentsOf: text.utf8)
+    if buffer.count >= 1 << 16 { try flush() }
+  }
+
+  /// Hands buffered bytes to the system; throws `writeFailed` where the disk is full.
+  public func flush() throws {
+    var start = 0
+    while start < buffer.count {
+      let written = buffer.withUnsafeBytes {
+        Foundation.write(descriptor, $0.baseAddress.map { $0 + start }, $0.count - start)
+      }
+      if written < 0 {
+        if errno == EINTR { continue }
+        throw failure()
+      }
+      start += written
+    }
+    buffer.removeAll(keepingCapacity: true)
+  }
+
+  /// Flushes, fsyncs and renames to the final name.
+  public func commit() throws {
+    try flush()
+    guard fsync(descriptor) == 0 else { throw failure() }
+    guard close(descriptor) == 0 else { throw failure() }
+    descriptor = -1
+    guard rename(temporaryPath, path) == 0 else {
+      let error = failure()
+      unlink(temporaryPath)
+      throw error
+    }
+  }
+
+  private func failure() -> RetortError {
+    RetortError(
+      .writeFailed, "cannot write the file: \(String(cString: strerror(errno)))", file: path,
+      remedy: "Free some space or choose another folder, then run the command again.")
+  }
+}

@@ -1,0 +1,1 @@
+int retort_kernels_placeholder(void);
