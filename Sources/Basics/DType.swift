@@ -4,7 +4,9 @@
 /// the layouts are those of GGUF (ggml).
 public enum DType: String, Sendable, CaseIterable, Hashable {
   case f32, f16, bf16, i32
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   case q4_0, q4_1, q5_0, q5_1, q8_0
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   case q4_K, q5_K, q6_K
 
   /// Elements in one block; 1 for plain types.
