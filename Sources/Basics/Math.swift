@@ -1,0 +1,4 @@
+import Foundation
+
+/// `base` to the power `exponent`, for modules that need no more of Foundation.
+public func power(_ base: Double, _ exponent: Double) -> Double { pow(base, exponent) }
