@@ -60,19 +60,17 @@ final class ByteStream {
   /// Appends a chunk; false at the end.
   private func fill() throws -> Bool {
     guard !atEnd else { return false }
-    let start = chunk.count
-    chunk.append(contentsOf: repeatElement(0, count: ByteStream.chunkBytes))
-    while true {
-      let count = chunk.withUnsafeMutableBytes {
-        Foundation.read(descriptor, $0.baseAddress.map { $0 + start }, ByteStream.chunkBytes)
-      }
-      if count < 0 && errno == EINTR { continue }
-      let reason = count < 0 ? String(cString: strerror(errno)) : nil
-      chunk.removeLast(ByteStream.chunkBytes - max(count, 0))
-      if let reason { throw ByteStream.unavailable(path, reason) }
-      atEnd = count == 0
-      return count > 0
+    var failure: Int32 = 0
+    let piece = [UInt8](unsafeUninitializedCapacity: ByteStream.chunkBytes) { buffer, count in
+      var got = Foundation.read(descriptor, buffer.baseAddress, buffer.count)
+      while got < 0 && errno == EINTR { got = Foundation.read(descriptor, buffer.baseAddress, buffer.count) }
+      if got < 0 { failure = errno }
+      count = max(got, 0)
     }
+    guard failure == 0 else { throw ByteStream.unavailable(path, String(cString: strerror(failure))) }
+    atEnd = piece.isEmpty
+    if chunk.isEmpty { chunk = piece } else { chunk += piece }
+    return !atEnd
   }
 
   private static func unavailable(_ path: String, _ reason: String) -> RetortError {
