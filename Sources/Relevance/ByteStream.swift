@@ -57,6 +57,14 @@ final class ByteStream {
     return byte
   }
 
+  /// Puts back bytes that were just read, the first of which stands on `line`.
+  func unread(_ bytes: ArraySlice<UInt8>, line: Int) {
+    chunk.replaceSubrange(..<next, with: bytes)
+    next = 0
+    position -= bytes.count
+    self.line = line
+  }
+
   /// Appends a chunk; false at the end.
   private func fill() throws -> Bool {
     guard !atEnd else { return false }

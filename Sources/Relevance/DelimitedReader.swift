@@ -2,7 +2,9 @@ import Basics
 
 /// CSV and TSV with a header: quotes as in RFC 4180, which may hold separators and line breaks.
 ///
-/// A quote inside an unquoted field is taken as it is, for titles say `24" monitor`.
+/// A quote inside an unquoted field is taken as it is, for titles say `24" monitor`. A quote that is never closed
+/// costs one row, not the rest of the file: where a row of several lines fails, its first line is reported and the
+/// others are read again as rows of one line.
 struct DelimitedReader: RecordReader {
   private typealias Row = (line: Int, fields: Result<[[UInt8]], RetortError>)
 
@@ -10,6 +12,8 @@ struct DelimitedReader: RecordReader {
   let separator: UInt8
   let maximumBytes: Int
   private(set) var columns: [String] = []
+  /// Rows that start before this position are of one line.
+  private var singleLinesEnd = 0
 
   /// Reads the header.
   ///
@@ -70,15 +74,22 @@ struct DelimitedReader: RecordReader {
   }
 
   /// The next row that is not blank.
-  private func row() throws -> Row? {
+  private mutating func row() throws -> Row? {
     while try stream.peek() != nil {
       let line = stream.line
-      var scan = DelimitedScan(separator: separator, maximumBytes: maximumBytes)
+      var scan = DelimitedScan(
+        separator: separator, maximumBytes: maximumBytes,
+        isSingleLine: stream.position < singleLinesEnd)
       while let byte = try stream.read() {
         if scan.accept(byte, next: try stream.peek()) { break }
       }
       if scan.isBlank { continue }
-      return (line, scan.finish())
+      let fields = scan.finish()
+      if case .failure = fields, let rest = scan.linesAfterFirst {
+        singleLinesEnd = stream.position
+        stream.unread(rest, line: line + 1)
+      }
+      return (line, fields)
     }
     return nil
   }
@@ -92,19 +103,29 @@ private struct DelimitedScan {
 
   let separator: UInt8
   let maximumBytes: Int
+  /// Whether a line break ends the row also inside quotes.
+  let isSingleLine: Bool
+  /// The bytes taken, up to the limit.
+  private var raw: [UInt8] = []
+  private var firstLineEnd: Int?
   private var fields: [[UInt8]] = []
   private var field: [UInt8] = []
   private var state = State.fieldStart
-  private var length = 0
+  private var isTooLong = false
   private var sawQuote = false
   private var hasTextAfterQuote = false
 
-  init(separator: UInt8, maximumBytes: Int) {
+  init(separator: UInt8, maximumBytes: Int, isSingleLine: Bool) {
     self.separator = separator
     self.maximumBytes = maximumBytes
+    self.isSingleLine = isSingleLine
   }
 
-  private var isTooLong: Bool { length > maximumBytes }
+  /// What was read after the first line, or nil where the row has one line.
+  var linesAfterFirst: ArraySlice<UInt8>? {
+    guard let firstLineEnd, firstLineEnd < raw.count else { return nil }
+    return raw[firstLineEnd...]
+  }
 
   /// One field of white space without quotes.
   var isBlank: Bool {
@@ -113,10 +134,16 @@ private struct DelimitedScan {
 
   /// Takes a byte; true where it ends the row.
   mutating func accept(_ byte: UInt8, next: UInt8?) -> Bool {
-    length += 1
-    // Past the limit an open quote cannot be trusted: the row ends with its line.
+    // Past the limit a row of one line ends with it; of several lines the rest is read again.
     if isTooLong { return byte == UInt8(ascii: "\n") }
+    raw.append(byte)
+    if byte == UInt8(ascii: "\n"), firstLineEnd == nil { firstLineEnd = raw.count }
+    if raw.count > maximumBytes {
+      isTooLong = true
+      return firstLineEnd != nil
+    }
     if state == .quoted {
+      if isSingleLine, byte == UInt8(ascii: "\n") { return true }
       if byte == UInt8(ascii: "\"") { state = .quoteInQuoted } else { field.append(byte) }
       return false
     }

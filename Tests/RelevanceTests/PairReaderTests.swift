@@ -153,10 +153,22 @@ import Testing
     let rows = try read("csv", bytes)
     #expect(
       brief(rows) == [
-        "2 !row", "3 !row", "4 !query", "5 !row", "6 !row", "7 6 a|b", "8 !pair_id", "9 !row",
+        "2 !row", "3 !row", "4 !query", "5 !row", "6 !row", "7 6 a|b", "8 !pair_id", "9 !row", "10 8 a|b",
       ])
     #expect(message(rows) == "the header has 3 columns, the row has 2")
     #expect(message([rows[7]]) == "a quoted field that starts in this row is never closed")
+  }
+
+  @Test func strayQuoteCostsOneRowAndNotTheRest() throws {
+    let stray = "query,title\n\"a,b\nc,d\ne,f\n\"g\",\"h\"\n"
+    // The quote closes at `"g`, so the first row fails there and the lines after it are read again.
+    #expect(brief(try read("csv", stray)) == ["2 !row", "3 row-2 c|d", "4 row-3 e|f", "5 row-4 g|h"])
+    let long = "query,title\n\"a,b\n" + String(repeating: "c,d\n", count: 100) + "\"e\",\"f\ng\"\n"
+    let rows = brief(try read("csv", long, limit: 50))
+    #expect(rows.count == 102)
+    #expect(rows[0] == "2 !row")
+    #expect(rows[100] == "102 row-101 c|d")
+    #expect(rows[101] == "103 row-102 e|f\ng")
   }
 
   @Test func columnWithoutNameIsIgnored() throws {
