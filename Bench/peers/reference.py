@@ -59,9 +59,15 @@ def run_retort(binary, arguments):
 
 
 def file_key(*paths):
-    """A short key of files' names, sizes and times, for cached results."""
-    text = "|".join(f"{Path(p).resolve()}:{os.stat(p).st_size}:{os.stat(p).st_mtime_ns}" for p in paths)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """A short key for cached results: contents of small files, place, size and time of large ones."""
+    digest = hashlib.sha256()
+    for path in paths:
+        state = os.stat(path)
+        small = state.st_size < 4_000_000
+        digest.update(Path(path).read_bytes() if small else
+                      f"{Path(path).resolve()}:{state.st_size}:{state.st_mtime_ns}".encode())
+        digest.update(b"|")
+    return digest.hexdigest()[:16]
 
 
 class Reader:
@@ -132,6 +138,7 @@ def load_model(path):
         vocab_size=embedding.shape[0], hidden_size=embedding.shape[1],
         intermediate_size=reader.arch("feed_forward_length"), num_hidden_layers=reader.arch("block_count"),
         num_attention_heads=heads, num_key_value_heads=kv_heads,
+        head_dim=reader.arch("attention.key_length", embedding.shape[1] // heads),
         max_position_embeddings=reader.arch("context_length"),
         rms_norm_eps=reader.arch("attention.layer_norm_rms_epsilon"), tie_word_embeddings=tied,
         rope_parameters={"rope_type": "default", "rope_theta": reader.arch("rope.freq_base", 10000.0)},
