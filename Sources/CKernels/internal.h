@@ -4,6 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+// Register tiles live in registers only when the loops over them are unrolled.
+#define RK_UNROLL _Pragma("clang loop unroll(full)")
+
 #if defined(__x86_64__)
 #define RK_X86 1
 #include <immintrin.h>

@@ -85,6 +85,7 @@ RK_AVX512 static inline __attribute__((always_inline)) void unpack(int bits, con
   if (bits == 5) {
     const __m512i bit = _mm512_set1_epi8(16);
     __m512i h = _mm512_loadu_si512(p + 256);
+    RK_UNROLL
     for (int g = 0; g < 8; g++) {
       __m512i v = g <= 4 ? _mm512_slli_epi16(h, 4 - (g <= 4 ? g : 4)) : _mm512_srli_epi16(h, g - 4);
       w[g] = _mm512_ternarylogic_epi64(w[g], v, bit, 0xF8);
@@ -92,6 +93,7 @@ RK_AVX512 static inline __attribute__((always_inline)) void unpack(int bits, con
   }
   if (bits == 6) {
     const __m512i two = _mm512_set1_epi8(48);
+    RK_UNROLL
     for (int g = 0; g < 8; g++) {
       __m512i h = _mm512_loadu_si512(p + 256 + 64 * (g / 4));
       int r = g & 3;
@@ -104,6 +106,7 @@ RK_AVX512 static inline __attribute__((always_inline)) void unpack(int bits, con
 
 RK_AVX512 static inline __attribute__((always_inline)) __m512i dot4(const __m512i *w, const int8_t *q) {
   __m512i sum = _mm512_setzero_si512();
+  RK_UNROLL
   for (int g = 0; g < 4; g++) {
     int32_t four;
     memcpy(&four, q + 4 * g, 4);
@@ -114,6 +117,7 @@ RK_AVX512 static inline __attribute__((always_inline)) __m512i dot4(const __m512
 
 RK_AVX512 static inline __attribute__((always_inline)) __m512i dot8(const __m512i *w, const int8_t *q) {
   __m512i sum = _mm512_setzero_si512();
+  RK_UNROLL
   for (int g = 0; g < 8; g++) {
     int32_t four;
     memcpy(&four, q + 4 * g, 4);
@@ -127,6 +131,7 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(rk_type type, i
   const lean_info info = lean_describe(type);
   const int subs = info.is_k ? 8 : 1, header = lean_header_bytes(info), blocks = in.k / 32;
   const uint8_t *unit = in.panel;
+  RK_UNROLL
   for (int m = 0; m < M; m++) acc[m] = _mm512_setzero_ps();
   for (int u = 0; u < blocks / subs; u++, unit += header + subs * info.code_bytes) {
     __m512 d = half16(unit), m16 = d;
@@ -140,6 +145,7 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(rk_type type, i
         __m512 d0 = _mm512_mul_ps(d, byte16(unit + 64 + s * 32, 1));
         __m512 d1 = _mm512_mul_ps(d, byte16(unit + 64 + s * 32 + 16, 1));
         __m512 c = _mm512_set1_ps(-32.0f), m0 = _mm512_mul_ps(d0, c), m1 = _mm512_mul_ps(d1, c);
+        RK_UNROLL
         for (int m = 0; m < M; m++) {
           const int8_t *q = in.q + (size_t)m * (size_t)in.k + 32 * block;
           const rk_act_block *b = in.blocks + (size_t)m * (size_t)blocks + block;
@@ -160,6 +166,7 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(rk_type type, i
       } else {
         wm = _mm512_mul_ps(d, _mm512_set1_ps((float)-info.offset));
       }
+      RK_UNROLL
       for (int m = 0; m < M; m++) {
         const int8_t *q = in.q + (size_t)m * (size_t)in.k + 32 * block;
         const rk_act_block *b = in.blocks + (size_t)m * (size_t)blocks + block;
@@ -180,7 +187,7 @@ typedef void (*tile_function)(tile_input in, const float *bias, float *y, size_t
     tile(RK_##TYPE, M, in, acc);                                                                            \
     __mmask16 mask = (__mmask16)((1u << columns) - 1);                                                      \
     __m512 b = bias ? _mm512_maskz_loadu_ps(mask, bias) : _mm512_setzero_ps();                              \
-    for (int m = 0; m < M; m++)                                                                             \
+    RK_UNROLL for (int m = 0; m < M; m++)                                                                           \
       _mm512_mask_storeu_ps(y + (size_t)m * stride, mask, _mm512_add_ps(acc[m], b));                        \
   }
 #define TILES(TYPE) TILE(TYPE, 1) TILE(TYPE, 2) TILE(TYPE, 4) TILE(TYPE, 8) TILE(TYPE, 16)

@@ -50,6 +50,13 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     return name ?? "CPU"
   }()
 
+  public var freeMemoryBytes: Int {
+    let info = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
+    let line = info.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
+    let kilobytes = line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+    return kilobytes.map { $0 * 1024 } ?? device.memoryBytes / 2
+  }
+
   // MARK: Memory
 
   public func allocate(_ shape: Shape, _ dtype: DType) throws -> Tensor {
