@@ -21,7 +21,8 @@ public struct SelfAttention: Sendable {
     let value = try joint.columns(queryWidth + keyWidth..<queryWidth + 2 * keyWidth)
     try backend.storeKV(key: key, value: value, layer: layer, cache: step.cache, step.batch)
     let attended = try backend.attention(
-      query, heads: heads, scale: 1 / Float(headDim).squareRoot(), layer: layer, cache: step.cache, step.batch)
+      query, heads: heads, scale: 1 / Float(headDim).squareRoot(), layer: layer, cache: step.cache, step.batch
+    )
     return try output(attended, backend)
   }
 }
