@@ -261,3 +261,10 @@ public final class Engine {
     forget(id)
   }
 }
+
+extension Engine {
+  /// Whether a running sequence has produced a token: the end of the first prefill.
+  public var hasGenerated: Bool {
+    scheduler.running.contains { !(scheduler[$0]?.generated.isEmpty ?? true) }
+  }
+}
