@@ -8,6 +8,8 @@ import Basics
 /// alone: the reduction order never depends on what else is in the batch.
 public protocol Backend: AnyObject, Sendable {
   var device: DeviceDescription { get }
+  /// Bytes that could still be allocated, as far as the device tells.
+  var freeMemoryBytes: Int { get }
 
   // MARK: Memory
 

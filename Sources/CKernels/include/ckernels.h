@@ -1,1 +1,93 @@
-int retort_kernels_placeholder(void);
+// CPU micro-kernels of Retort. Every function works on the part of an operation that one task owns; the Swift
+// side splits operations into tasks and runs them on the thread pool. All kernels choose AVX-512 code at run
+// time where the processor has it and portable C otherwise.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+// MARK: Processor
+
+// Whether AVX-512 with VNNI is used; set RK_PORTABLE to 1 with rk_force_portable to test the portable code.
+int rk_has_avx512_vnni(void);
+int rk_has_avx512_bf16(void);
+void rk_force_portable(int portable);
+// Makes OpenMP regions that this thread opens (oneDNN's) run on this thread alone.
+void rk_openmp_single_thread(void);
+
+// MARK: Thread pool
+
+typedef struct rk_pool rk_pool;
+typedef void (*rk_task)(void *context, int task, int thread);
+// Workers spin for a few microseconds after a job and then park.
+rk_pool *rk_pool_create(int threads);
+void rk_pool_destroy(rk_pool *pool);
+int rk_pool_threads(const rk_pool *pool);
+// Runs tasks 0..<count, the caller's thread included; returns when all are done.
+void rk_pool_run(rk_pool *pool, int count, rk_task task, void *context);
+
+// MARK: Quantised (lean) matrices
+
+// Source block layouts, as in GGUF.
+typedef enum {
+  RK_Q4_0, RK_Q4_1, RK_Q5_0, RK_Q5_1, RK_Q8_0, RK_Q4_K, RK_Q5_K, RK_Q6_K, RK_F32, RK_F16, RK_BF16
+} rk_type;
+
+// Bytes of one packed panel (16 output rows) of width k.
+size_t rk_lean_panel_bytes(rk_type type, int k);
+// Packs `rows` (1...16) source rows of k elements, `row_bytes` apart, into one panel; missing rows are zero.
+void rk_lean_pack(rk_type type, const uint8_t *source, size_t row_bytes, int rows, int k, uint8_t *panel);
+
+// Scale and sums of 32 activations.
+typedef struct { float scale, sum, sum_low, sum_high; } rk_act_block;
+// Quantises one row to int8 with a scale per 32 elements.
+void rk_act_quantize(const float *x, int k, int8_t *q, rk_act_block *blocks);
+// y[r][16 p + i] for panels [panel_begin, panel_end) and all rows; `n` is the true output width of this matrix.
+// bias may be null.
+void rk_lean_gemm(rk_type type, const uint8_t *panels, int panel_begin, int panel_end, int n, int k,
+                  const int8_t *q, const rk_act_block *blocks, int rows, const float *bias, float *y,
+                  size_t y_stride);
+
+// MARK: Conversions
+
+// Dequantises `count` elements (a whole number of blocks) to f32.
+void rk_dequantize(rk_type type, const uint8_t *source, float *out, size_t count);
+void rk_f32_to_bf16(const float *x, uint16_t *y, size_t count);
+void rk_f32_to_f16(const float *x, uint16_t *y, size_t count);
+
+// MARK: Row operations
+
+void rk_rms_norm(const float *x, const float *w, float *y, int n, float eps);
+void rk_layer_norm(const float *x, const float *w, const float *b, float *y, int n, float eps);
+void rk_silu_mul(const float *gate, const float *up, float *y, int n);
+void rk_gelu_erf(const float *x, float *y, int n);
+void rk_gelu_tanh(const float *x, float *y, int n);
+void rk_add(const float *a, const float *b, float *y, int n);
+void rk_softmax(const float *x, float *y, int n);
+// cos and sin: [rotary / 2] for this row's position.
+void rk_rope(const float *x, float *y, int heads, int head_dim, int rotary, const float *cosines,
+             const float *sines, int neighbours);
+// Largest x, and log of the sum of exp(x * scale).
+float rk_max(const float *x, int n);
+double rk_sum_exp(const float *x, int n, float max, float scale);
+// Collects indices with x >= threshold into out (at most capacity); returns how many there are in all.
+int rk_collect_above(const float *x, int n, float threshold, int32_t *out, int capacity);
+
+// MARK: Attention over a paged cache
+
+// A cache block of one layer and one key head: keys transposed in groups of 16 tokens [group][head_dim][16],
+// then values [token][head_dim]. Elements are f32 or f16.
+typedef struct {
+  const uint8_t *cache;       // this layer's first block
+  size_t block_stride;        // bytes between blocks of this layer
+  int block_size, kv_heads, head_dim, heads, half;
+  float scale;
+} rk_kv_view;
+
+void rk_kv_store(const rk_kv_view *view, const int32_t *table, int position, const float *key,
+                 const float *value);
+// Rows [row_begin, row_end) of one sequence (row r stands at position first + r) for one key head.
+// scratch: at least rk_attention_scratch(head_dim) floats.
+size_t rk_attention_scratch(int head_dim);
+void rk_attention(const rk_kv_view *view, const int32_t *table, int first, int row_begin, int row_end,
+                  int kv_head, const float *query, size_t q_stride, float *out, size_t out_stride,
+                  float *scratch);

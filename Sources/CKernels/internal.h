@@ -1,0 +1,81 @@
+// Shared by the kernel files: target selection and small helpers.
+#pragma once
+#include "ckernels.h"
+#include <math.h>
+#include <string.h>
+
+// Register tiles live in registers only when the loops over them are unrolled.
+#define RK_UNROLL _Pragma("clang loop unroll(full)")
+
+#if defined(__x86_64__)
+#define RK_X86 1
+#include <immintrin.h>
+#define RK_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma,f16c,avx2")))
+#else
+#define RK_X86 0
+#endif
+
+static inline float rk_half_to_float(uint16_t h) {
+  uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, mantissa = h & 1023;
+  uint32_t bits;
+  if (exponent == 0) {
+    float value = (float)mantissa * 0x1p-24f;
+    memcpy(&bits, &value, 4);
+    bits |= sign;
+  } else if (exponent == 31) {
+    bits = sign | 0x7f800000u | mantissa << 13;
+  } else {
+    bits = sign | (exponent + 112) << 23 | mantissa << 13;
+  }
+  float out;
+  memcpy(&out, &bits, 4);
+  return out;
+}
+
+static inline uint16_t rk_float_to_half(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  uint32_t sign = (bits >> 16) & 0x8000, magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00);
+  if (magnitude >= 0x47800000) return (uint16_t)(sign | 0x7c00);
+  if (magnitude < 0x38800000) {
+    float f;
+    memcpy(&f, &magnitude, 4);
+    return (uint16_t)(sign | (uint32_t)nearbyintf(f * 0x1p24f));
+  }
+  uint32_t rounded = magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1);
+  return (uint16_t)(sign | rounded >> 13);
+}
+
+static inline float rk_bf16_to_float(uint16_t h) {
+  uint32_t bits = (uint32_t)h << 16;
+  float out;
+  memcpy(&out, &bits, 4);
+  return out;
+}
+
+static inline uint16_t rk_float_to_bf16(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+// exp for the vectoriser: 2^n · p(f) by Cephes' expf coefficients, relative error below 2e-7; 0 below −87.3.
+static inline float rk_expf(float x) {
+  float clamped = x < -87.33654f ? -87.33654f : (x > 88.37f ? 88.37f : x);
+  float n = floorf(clamped * 1.44269504088896341f + 0.5f);
+  float f = clamped - n * 0.693359375f + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * f + 1.3981999507e-3f;
+  p = p * f + 8.3334519073e-3f;
+  p = p * f + 4.1665795894e-2f;
+  p = p * f + 1.6666665459e-1f;
+  p = p * f + 5.0000001201e-1f;
+  p = p * f * f + f + 1.0f;
+  uint32_t bits = (uint32_t)((int32_t)n + 127) << 23;
+  float scale;
+  memcpy(&scale, &bits, 4);
+  float result = p * scale;
+  return x < -87.33654f ? 0.0f : result;
+}

@@ -1,0 +1,52 @@
+// Row operations: the body compiled for AVX-512 and for the baseline, chosen at run time.
+#include "internal.h"
+
+#define RK_FN(name) portable_##name
+#define RK_TARGET
+#include "rows_body.h"
+#undef RK_FN
+#undef RK_TARGET
+
+#if RK_X86
+#define RK_FN(name) wide_##name
+#define RK_TARGET RK_AVX512 __attribute__((min_vector_width(512)))
+#include "rows_body.h"
+#define CHOOSE(name) (rk_has_avx512_vnni() ? wide_##name : portable_##name)
+#else
+#define CHOOSE(name) portable_##name
+#endif
+
+void rk_rms_norm(const float *x, const float *w, float *y, int n, float eps) { CHOOSE(rms_norm)(x, w, y, n, eps); }
+
+void rk_layer_norm(const float *x, const float *w, const float *b, float *y, int n, float eps) {
+  CHOOSE(layer_norm)(x, w, b, y, n, eps);
+}
+
+void rk_silu_mul(const float *gate, const float *up, float *y, int n) { CHOOSE(silu_mul)(gate, up, y, n); }
+
+void rk_gelu_erf(const float *x, float *y, int n) {
+  for (int i = 0; i < n; i++) y[i] = 0.5f * x[i] * erfcf(x[i] * -0.70710678118654752f);
+}
+
+void rk_gelu_tanh(const float *x, float *y, int n) { CHOOSE(gelu_tanh)(x, y, n); }
+void rk_add(const float *a, const float *b, float *y, int n) { CHOOSE(add)(a, b, y, n); }
+void rk_softmax(const float *x, float *y, int n) { CHOOSE(softmax)(x, y, n); }
+
+void rk_rope(const float *x, float *y, int heads, int head_dim, int rotary, const float *cosines,
+             const float *sines, int neighbours) {
+  CHOOSE(rope)(x, y, heads, head_dim, rotary, cosines, sines, neighbours);
+}
+
+float rk_max(const float *x, int n) { return CHOOSE(max)(x, n); }
+double rk_sum_exp(const float *x, int n, float max, float scale) { return CHOOSE(sum_exp)(x, n, max, scale); }
+
+int rk_collect_above(const float *x, int n, float threshold, int32_t *out, int capacity) {
+  int found = 0;
+  for (int i = 0; i < n; i++) {
+    if (x[i] >= threshold) {
+      if (found < capacity) out[found] = i;
+      found++;
+    }
+  }
+  return found;
+}

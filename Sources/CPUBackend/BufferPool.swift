@@ -1,0 +1,78 @@
+import Basics
+import Foundation
+import Synchronization
+import Tensors
+
+/// Host memory lent to a tensor; goes back to its pool with the last reference.
+final class CPUBuffer: DeviceBuffer, @unchecked Sendable {
+  let byteCount: Int
+  let base: UnsafeMutableRawPointer
+  private let pool: BufferPool
+
+  fileprivate init(byteCount: Int, base: UnsafeMutableRawPointer, pool: BufferPool) {
+    self.byteCount = byteCount
+    self.base = base
+    self.pool = pool
+  }
+
+  deinit { pool.giveBack(base, byteCount: byteCount) }
+}
+
+/// Free blocks by size class (powers of two and the halves between), 64-byte aligned.
+final class BufferPool: Sendable {
+  private let free = Mutex<[Int: [Address]]>([:])
+  private struct Address: @unchecked Sendable { let pointer: UnsafeMutableRawPointer }
+
+  /// A buffer of at least `byteCount` bytes.
+  ///
+  /// - Throws: `outOfMemory` where the system has none left.
+  func take(_ byteCount: Int) throws -> CPUBuffer {
+    let size = BufferPool.sizeClass(byteCount)
+    if let address = free.withLock({ $0[size]?.popLast() }) {
+      return CPUBuffer(byteCount: size, base: address.pointer, pool: self)
+    }
+    return CPUBuffer(byteCount: size, base: try BufferPool.allocate(size), pool: self)
+  }
+
+  fileprivate func giveBack(_ base: UnsafeMutableRawPointer, byteCount: Int) {
+    free.withLock { $0[byteCount, default: []].append(Address(pointer: base)) }
+  }
+
+  deinit {
+    free.withLock { for address in $0.values.joined() { Foundation.free(address.pointer) } }
+  }
+
+  static func sizeClass(_ byteCount: Int) -> Int {
+    var size = 256
+    while size < byteCount {
+      if size + size / 2 >= byteCount { return size + size / 2 }
+      size *= 2
+    }
+    return size
+  }
+
+  /// 64-byte aligned memory outside any pool, for weights and caches.
+  static func allocate(_ byteCount: Int) throws -> UnsafeMutableRawPointer {
+    var pointer: UnsafeMutableRawPointer?
+    guard posix_memalign(&pointer, 64, max(byteCount, 64)) == 0, let pointer else {
+      throw RetortError(
+        .outOfMemory, "no memory for \(byteCount) bytes",
+        remedy: "Use a smaller batch or context, a smaller model, or --compute lean.")
+    }
+    return pointer
+  }
+}
+
+/// Memory that lives as long as its owner: weights and caches.
+final class OwnedMemory: @unchecked Sendable {
+  let base: UnsafeMutableRawPointer
+  let byteCount: Int
+
+  init(byteCount: Int, zeroed: Bool = false) throws {
+    base = try BufferPool.allocate(byteCount)
+    self.byteCount = byteCount
+    if zeroed { base.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount) }
+  }
+
+  deinit { Foundation.free(base) }
+}

@@ -1,0 +1,172 @@
+import Basics
+import CKernels
+import Tensors
+
+/// A matrix as the CPU multiplies it: quantised panels, a oneDNN matrix, or several side by side.
+final class CPUMatrix: MatrixWeight, Sendable {
+  enum Part: Sendable {
+    case lean(LeanMatrix, column: Int, tasks: [Range<Int>])
+    case dense(DenseMatrix, column: Int)
+  }
+
+  let inputWidth: Int
+  let outputWidth: Int
+  let byteCount: Int
+  let parts: [Part]
+  /// Tasks of all lean parts: (part, panels).
+  let leanTasks: [(part: Int, panels: Range<Int>)]
+
+  init(inputWidth: Int, outputWidth: Int, byteCount: Int, parts: [Part]) {
+    self.inputWidth = inputWidth
+    self.outputWidth = outputWidth
+    self.byteCount = byteCount
+    self.parts = parts
+    var tasks: [(part: Int, panels: Range<Int>)] = []
+    for (index, part) in parts.enumerated() {
+      if case .lean(_, _, let ranges) = part { tasks += ranges.map { (index, $0) } }
+    }
+    leanTasks = tasks
+  }
+}
+
+extension CPUBackend {
+  public func loadMatrix(_ sources: [WeightSource], compute: ComputeMode) throws -> any MatrixWeight {
+    let checked = try sources.map(CheckedSource.init)
+    guard let first = checked.first else {
+      throw RetortError(.shapeMismatch, "a matrix of no parts", remedy: "This is a model error; report it.")
+    }
+    for part in checked where part.width != first.width {
+      throw CheckedSource.error(part.source, "input width \(part.width) beside \(first.width)")
+    }
+    let outputWidth = checked.reduce(0) { $0 + $1.rows }
+    let narrow = rk_has_avx512_bf16() != 0
+    if compute != .lean {
+      let matrix = try DenseMatrix(checked, narrow: compute != .f32 && narrow, backend: dense, pool: pool)
+      return CPUMatrix(
+        inputWidth: first.width, outputWidth: outputWidth, byteCount: matrix.byteCount,
+        parts: [.dense(matrix, column: 0)])
+    }
+    var parts: [CPUMatrix.Part] = []
+    var column = 0
+    var bytes = 0
+    for part in checked {
+      if part.source.dtype.isQuantized {
+        let matrix = try LeanMatrix(part, pool: pool)
+        parts.append(.lean(matrix, column: column, tasks: matrix.tasks(threads: pool.threads)))
+        bytes += matrix.panels.byteCount
+      } else {
+        let matrix = try DenseMatrix([part], narrow: narrow, backend: dense, pool: pool)
+        parts.append(.dense(matrix, column: column))
+        bytes += matrix.byteCount
+      }
+      column += part.rows
+    }
+    return CPUMatrix(inputWidth: first.width, outputWidth: outputWidth, byteCount: bytes, parts: parts)
+  }
+
+  public func matmul(_ x: Tensor, _ weight: any MatrixWeight, bias: Tensor?) throws -> Tensor {
+    guard let matrix = weight as? CPUMatrix else { throw CPUBackend.foreign("a matrix") }
+    let operation = try MatMul(x: x.shape, weight: weight, bias: bias?.shape)
+    let y = try allocate(operation.outputShape, .f32)
+    let biasValues = try bias.map(floats)
+    try measured(operation) {
+      if !matrix.leanTasks.isEmpty { try runLean(matrix, x, biasValues, y) }
+      for case .dense(let part, let column) in matrix.parts {
+        try runDense(part, column: column, x, biasValues.map { $0 + column }, y)
+      }
+    }
+    return y
+  }
+
+  private func runLean(_ matrix: CPUMatrix, _ x: Tensor, _ bias: UnsafeMutablePointer<Float>?, _ y: Tensor)
+    throws
+  {
+    let source = try floats(x)
+    let target = try floats(y)
+    let rows = x.rows
+    let memory = try scratch(QuantizedActivations.byteCount(rows: rows, width: matrix.inputWidth))
+    let activations = QuantizedActivations(scratch: memory, rows: rows, width: matrix.inputWidth)
+    if rows < 8 {
+      for row in 0..<rows { activations.quantize(row: row, from: source + row * x.rowStride) }
+    } else {
+      pool.forRanges(rows) { range in
+        for row in range { activations.quantize(row: row, from: source + row * x.rowStride) }
+      }
+    }
+    let tasks = matrix.leanTasks
+    pool.run(tasks.count) { index, _ in
+      let task = tasks[index]
+      guard case .lean(let part, let column, _) = matrix.parts[task.part] else { return }
+      rk_lean_gemm(
+        part.type, part.panels.base.assumingMemoryBound(to: UInt8.self), Int32(task.panels.lowerBound),
+        Int32(task.panels.upperBound), Int32(part.outputWidth), Int32(part.inputWidth), activations.codes,
+        activations.blocks, Int32(rows), bias.map { $0 + column }, target + column, y.rowStride)
+    }
+  }
+
+  private func runDense(
+    _ matrix: DenseMatrix, column: Int, _ x: Tensor, _ bias: UnsafeMutablePointer<Float>?, _ y: Tensor
+  ) throws {
+    let source = try floats(x)
+    let target = try floats(y)
+    for start in stride(from: 0, to: x.rows, by: DenseKernels.maximumRows) {
+      let rows = min(DenseKernels.maximumRows, x.rows - start)
+      try runChunk(
+        matrix, rows: rows, source + start * x.rowStride, stride: x.rowStride, bias,
+        target + start * y.rowStride + column, targetStride: y.rowStride)
+    }
+  }
+
+  /// At most ``DenseKernels/maximumRows`` rows: pad to the bucket, narrow, multiply slice by slice.
+  private func runChunk(
+    _ matrix: DenseMatrix, rows: Int, _ source: UnsafeMutablePointer<Float>, stride: Int,
+    _ bias: UnsafeMutablePointer<Float>?, _ target: UnsafeMutablePointer<Float>, targetStride: Int
+  ) throws {
+    let width = matrix.inputWidth
+    let padded = DenseKernels.bucket(rows)
+    let elementBytes = matrix.narrow ? 2 : 4
+    let direct = !matrix.narrow && stride == width && padded == rows
+    let outputBytes = padded == rows ? 0 : padded * matrix.outputWidth * 4
+    let inputBytes = (padded * width * elementBytes + 63) / 64 * 64
+    let memory = try scratch(inputBytes + outputBytes)
+    let input = direct ? UnsafeMutableRawPointer(source) : memory
+    if !direct {
+      pool.forRanges(rows, minimum: 4) { range in
+        for row in range {
+          let to = memory + row * width * elementBytes
+          if matrix.narrow {
+            rk_f32_to_bf16(source + row * stride, to.assumingMemoryBound(to: UInt16.self), width)
+          } else {
+            to.copyMemory(from: source + row * stride, byteCount: width * 4)
+          }
+        }
+      }
+      (memory + rows * width * elementBytes).initializeMemory(
+        as: UInt8.self, repeating: 0, count: (padded - rows) * width * elementBytes)
+    }
+    let staged = outputBytes > 0
+    let output = staged ? (memory + inputBytes).assumingMemoryBound(to: Float.self) : target
+    let outputStride = staged ? matrix.outputWidth : targetStride
+    let kernels = try matrix.slices.map {
+      try dense.kernel(
+        .init(
+          rows: padded, inputWidth: width, outputWidth: $0.columns.count, outputStride: outputStride,
+          narrow: matrix.narrow, bias: bias != nil))
+    }
+    let failures = FailureFlag()
+    pool.run(matrix.slices.count) { index, thread in
+      let slice = matrix.slices[index]
+      let first = slice.columns.lowerBound
+      let succeeded = kernels[index].run(
+        thread: thread, source: input, weights: slice.memory.base, bias: bias.map { $0 + first },
+        target: output + first)
+      if !succeeded { failures.raise() }
+      guard staged else { return }
+      for row in 0..<rows {
+        (target + row * targetStride + first).update(
+          from: output + row * outputStride + first, count: slice.columns.count)
+      }
+    }
+    if failures.isRaised { throw DenseKernels.failure("multiply", dnnlRuntimeError) }
+  }
+}

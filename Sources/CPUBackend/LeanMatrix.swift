@@ -1,0 +1,61 @@
+import Basics
+import CKernels
+import Tensors
+
+/// A quantised matrix packed into panels of 16 output rows, at the file's precision.
+final class LeanMatrix: Sendable {
+  let type: rk_type
+  let inputWidth: Int
+  let outputWidth: Int
+  let panels: OwnedMemory
+  let panelCount: Int
+  let panelBytes: Int
+
+  /// Packs the rows on the pool, then lets the file's pages go.
+  init(_ checked: CheckedSource, pool: ThreadPool) throws {
+    type = checked.type
+    inputWidth = checked.width
+    outputWidth = checked.rows
+    panelCount = (checked.rows + 15) / 16
+    panelBytes = rk_lean_panel_bytes(checked.type, Int32(checked.width))
+    panels = try OwnedMemory(byteCount: panelCount * panelBytes)
+    pool.forRanges(panelCount) { range in
+      for panel in range {
+        rk_lean_pack(
+          type, checked.row(panel * 16), checked.rowBytes, Int32(min(16, outputWidth - panel * 16)),
+          Int32(inputWidth), panels.base.assumingMemoryBound(to: UInt8.self) + panel * panelBytes)
+      }
+    }
+    checked.source.release()
+  }
+
+  /// The panels of each task: enough tasks to balance the threads, each at least 64 KiB of weights.
+  func tasks(threads: Int) -> [Range<Int>] {
+    let smallest = max(1, 65536 / max(panelBytes, 1))
+    let share = max(smallest, panelCount / (threads * 8))
+    let balanced = min(share, max(1, (panelCount + threads - 1) / threads))
+    return stride(from: 0, to: panelCount, by: balanced).map { $0..<min(panelCount, $0 + balanced) }
+  }
+}
+
+/// Activations quantised to int8 with one scale per 32 elements.
+struct QuantizedActivations {
+  let codes: UnsafeMutablePointer<Int8>
+  let blocks: UnsafeMutablePointer<rk_act_block>
+  let width: Int
+
+  static func byteCount(rows: Int, width: Int) -> Int {
+    rows * width + 64 + rows * (width / 32) * MemoryLayout<rk_act_block>.stride
+  }
+
+  init(scratch: UnsafeMutableRawPointer, rows: Int, width: Int) {
+    codes = scratch.assumingMemoryBound(to: Int8.self)
+    let offset = (rows * width + 63) / 64 * 64
+    blocks = (scratch + offset).assumingMemoryBound(to: rk_act_block.self)
+    self.width = width
+  }
+
+  func quantize(row: Int, from x: UnsafePointer<Float>) {
+    rk_act_quantize(x, Int32(width), codes + row * width, blocks + row * (width / 32))
+  }
+}

@@ -1,0 +1,111 @@
+import Basics
+import CKernels
+import Foundation
+import Synchronization
+import Tensors
+
+extension CPUBackend {
+  public func logProbabilities(_ logits: Tensor, _ requests: [LogProbabilityRequest]) throws
+    -> [LogProbabilityRow]
+  {
+    let operation = try LogProbabilities(logits.shape, requests: requests)
+    let source = try floats(logits)
+    let width = logits.width
+    let rows = Mutex([LogProbabilityRow?](repeating: nil, count: requests.count))
+    measured(operation) {
+      pool.run(requests.count) { index, _ in
+        let row = CPUBackend.logProbabilityRow(
+          source + index * logits.rowStride, width: width, requests[index])
+        rows.withLock { $0[index] = row }
+      }
+    }
+    return rows.withLock { $0.compactMap { $0 } }
+  }
+
+  private static func logProbabilityRow(
+    _ logits: UnsafePointer<Float>, width: Int, _ request: LogProbabilityRequest
+  ) -> LogProbabilityRow {
+    var penalized: [Float] = []
+    if request.repetitionPenalty != 1, !request.penalized.isEmpty {
+      penalized = Array(UnsafeBufferPointer(start: logits, count: width))
+      for id in Set(request.penalized) {
+        let value = penalized[Int(id)]
+        penalized[Int(id)] =
+          value > 0 ? value / request.repetitionPenalty : value * request.repetitionPenalty
+      }
+    }
+    return penalized.withUnsafeBufferPointer { copy in
+      let x = copy.baseAddress ?? logits
+      let best = rk_max(x, Int32(width))
+      let sum = Foundation.log(rk_sum_exp(x, Int32(width), best, 1)) + Double(best)
+      var sumAtTemperature = sum
+      if request.temperature != 1 {
+        let inverse = 1 / request.temperature
+        sumAtTemperature =
+          Foundation.log(rk_sum_exp(x, Int32(width), best, inverse)) + Double(best) * Double(inverse)
+      }
+      let top = topIDs(x, width: width, count: min(request.topCount, width), best: best)
+      return LogProbabilityRow(
+        topIDs: top, topLogits: top.map { x[Int($0)] }, logSumExp: Float(sum),
+        logSumExpAtTemperature: Float(sumAtTemperature),
+        chosenLogProbabilities: request.chosen.map { Float(Double(x[Int($0)]) - sum) })
+    }
+  }
+
+  /// The ids of the `count` highest values, highest first, ties to the lower id.
+  ///
+  /// The count-th highest of the maxima of 64-element runs bounds the count-th highest value from below, so
+  /// one more pass collects few candidates to sort.
+  private static func topIDs(_ x: UnsafePointer<Float>, width: Int, count: Int, best: Float) -> [Int32] {
+    guard count > 0 else { return [] }
+    if count == 1 {
+      for index in 0..<width where x[index] == best { return [Int32(index)] }
+      return [0]
+    }
+    let run = 64
+    var threshold = -Float.infinity
+    if count <= width / run {
+      var maxima = stride(from: 0, to: width, by: run).map { rk_max(x + $0, Int32(min(run, width - $0))) }
+      maxima.sort(by: >)
+      threshold = maxima[count - 1]
+    }
+    var candidates = [Int32](repeating: 0, count: width)
+    let found = Int(rk_collect_above(x, Int32(width), threshold, &candidates, Int32(width)))
+    candidates.removeLast(width - found)
+    candidates.sort { x[Int($0)] != x[Int($1)] ? x[Int($0)] > x[Int($1)] : $0 < $1 }
+    return Array(candidates.prefix(count))
+  }
+
+  public func gumbelArgmax(_ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64])
+    throws
+    -> [Int32]
+  {
+    let requests = temperatures.map { LogProbabilityRequest(temperature: $0) }
+    let operation = try LogProbabilities(logits.shape, requests: requests)
+    guard keys.count == requests.count, positions.count == requests.count else {
+      throw RetortError(
+        .shapeMismatch, "\(keys.count) keys and \(positions.count) positions for \(requests.count) rows",
+        remedy: "Give one key and one position a row.")
+    }
+    let source = try floats(logits)
+    let ids = Mutex([Int32](repeating: 0, count: requests.count))
+    measured(operation) {
+      pool.run(requests.count) { row, _ in
+        let x = source + row * logits.rowStride
+        let noise = Philox(key: keys[row])
+        var bestID: Int32 = 0
+        var best = -Double.infinity
+        for id in 0..<logits.width {
+          let gumbel = -Foundation.log(-Foundation.log(noise.uniform(UInt64(id), positions[row])))
+          let value = Double(x[id]) / Double(temperatures[row]) + gumbel
+          if value > best {
+            best = value
+            bestID = Int32(id)
+          }
+        }
+        ids.withLock { $0[row] = bestID }
+      }
+    }
+    return ids.withLock { $0 }
+  }
+}

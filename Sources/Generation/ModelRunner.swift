@@ -1,0 +1,62 @@
+import Basics
+import Tensors
+import Transformers
+
+/// Runs a step's batch: the engine's only door to a model, so that tests can put a fake behind it.
+public protocol StepRunner: AnyObject, Sendable {
+  var vocabularySize: Int { get }
+  /// Runs the batch and keeps the logits of `outputRows` on the device.
+  func run(_ batch: BatchMetadata, outputRows: [Int32]) throws -> any StepLogits
+}
+
+/// Logits of a step, read back in part.
+public protocol StepLogits {
+  /// One request a row.
+  func read(_ requests: [LogProbabilityRequest]) throws -> [LogProbabilityRow]
+  func gumbelArgmax(temperatures: [Float], keys: [UInt64], positions: [UInt64]) throws -> [Int32]
+}
+
+/// A decoder on a backend with its cache.
+public final class ModelRunner: StepRunner, Sendable {
+  let model: any DecoderModel
+  let backend: any Backend
+  let cache: any KVCache
+  public var vocabularySize: Int { model.configuration.vocabularySize }
+
+  /// - Parameter cacheTokens: tokens that the cache holds in all, rounded up to whole blocks.
+  /// - Throws: `outOfMemory` where the cache does not fit.
+  public init(
+    model: any DecoderModel, backend: any Backend, cacheTokens: Int, blockSize: Int = ModelRunner.blockSize,
+    cacheType: DType
+  ) throws {
+    self.model = model
+    self.backend = backend
+    cache = try backend.makeKVCache(
+      KVCacheSpec(
+        layers: model.configuration.layers, blocks: max(1, (cacheTokens + blockSize - 1) / blockSize),
+        blockSize: blockSize, kvHeads: model.configuration.kvHeads, headDim: model.configuration.headDim,
+        dtype: cacheType))
+  }
+
+  public static let blockSize = 16
+
+  public var cacheSpec: KVCacheSpec { cache.spec }
+
+  public func run(_ batch: BatchMetadata, outputRows: [Int32]) throws -> any StepLogits {
+    let step = ForwardStep(backend: backend, batch: try backend.prepare(batch), cache: cache)
+    return DeviceLogits(logits: try model.forward(step, outputRows: outputRows), backend: backend)
+  }
+
+  private struct DeviceLogits: StepLogits {
+    let logits: Tensor
+    let backend: any Backend
+
+    func read(_ requests: [LogProbabilityRequest]) throws -> [LogProbabilityRow] {
+      try backend.logProbabilities(logits, requests)
+    }
+
+    func gumbelArgmax(temperatures: [Float], keys: [UInt64], positions: [UInt64]) throws -> [Int32] {
+      try backend.gumbelArgmax(logits, temperatures: temperatures, keys: keys, positions: positions)
+    }
+  }
+}

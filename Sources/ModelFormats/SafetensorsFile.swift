@@ -1,0 +1,68 @@
+import Basics
+import Foundation
+
+/// A safetensors file mapped into memory (format: Hugging Face's safetensors README).
+public final class SafetensorsFile: Sendable {
+  public let path: String
+  public let tensors: [String: TensorInfo]
+  private let file: MappedFile
+
+  static let headerLimit = 100 << 20
+
+  /// Opens and checks a file.
+  ///
+  /// - Throws: `fileUnavailable`, or `malformedFile` and `unsupported` naming the tensor.
+  public init(path: String) throws {
+    self.path = path
+    file = try MappedFile(path: path)
+    var reader = ByteReader(file.bytes, file: path)
+    let length = try reader.count("header length", itemBytes: 1)
+    guard length <= SafetensorsFile.headerLimit else {
+      throw GGUFFile.malformed(path, "header length", "\(length) bytes is over 100 MiB")
+    }
+    let header = try JSONFile(Data(file.bytes[8..<8 + length]), path: path)
+    let base = 8 + length
+    var tensors: [String: TensorInfo] = [:]
+    for (name, entry) in header.root where name != "__metadata__" {
+      tensors[name] = try SafetensorsFile.tensor(
+        name, entry, base: base, size: file.bytes.count, path: path)
+    }
+    let sorted = tensors.values.sorted { $0.range.lowerBound < $1.range.lowerBound }
+    for (first, second) in zip(sorted, sorted.dropFirst())
+    where first.range.upperBound > second.range.lowerBound {
+      throw GGUFFile.malformed(path, second.name, "its bytes overlap those of \(first.name)")
+    }
+    self.tensors = tensors
+  }
+
+  public func bytes(of tensor: TensorInfo) -> UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(rebasing: file.bytes[tensor.range])
+  }
+
+  public func release(_ tensor: TensorInfo) { file.release(tensor.range) }
+
+  private static func tensor(_ name: String, _ entry: Any, base: Int, size: Int, path: String) throws
+    -> TensorInfo
+  {
+    guard let entry = entry as? [String: Any], let type = entry["dtype"] as? String,
+      let extents = entry["shape"] as? [NSNumber], let offsets = entry["data_offsets"] as? [NSNumber],
+      offsets.count == 2, let start = Int(exactly: offsets[0].doubleValue),
+      let end = Int(exactly: offsets[1].doubleValue)
+    else {
+      throw GGUFFile.malformed(path, name, "the entry lacks dtype, shape or data_offsets")
+    }
+    let types: [String: DType] = ["F32": .f32, "F16": .f16, "BF16": .bf16]
+    guard let dtype = types[type] else {
+      throw RetortError(
+        .unsupported, "tensor type \(type)", file: path, field: name,
+        remedy: "Use a model in F32, F16 or BF16.")
+    }
+    let shape = Shape(extents.map { Int(exactly: $0.doubleValue) ?? -1 })
+    guard shape.rank <= 8, let count = shape.checkedCount, let bytes = dtype.byteCount(elements: count),
+      start >= 0, end >= start, end <= size - base, end - start == bytes
+    else {
+      throw GGUFFile.malformed(path, name, "bytes \(start)–\(end) do not hold shape \(shape) of \(type)")
+    }
+    return TensorInfo(name: name, dtype: dtype, shape: shape, range: base + start..<base + end)
+  }
+}

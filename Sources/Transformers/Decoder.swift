@@ -1,0 +1,82 @@
+import Basics
+import ModelFormats
+import Tensors
+
+/// What one forward pass runs on.
+public struct ForwardStep: Sendable {
+  public let backend: any Backend
+  public let batch: any PreparedBatch
+  public let cache: any KVCache
+
+  public init(backend: any Backend, batch: any PreparedBatch, cache: any KVCache) {
+    self.backend = backend
+    self.batch = batch
+    self.cache = cache
+  }
+}
+
+/// A decoder-only language model on a backend.
+public protocol DecoderModel: AnyObject, Sendable {
+  var configuration: ModelConfiguration { get }
+  /// Bytes of all weights that a step reads.
+  var weightBytes: Int { get }
+  /// Multiply-adds a token takes outside attention and the output layer, times two.
+  var flopsPerToken: Int { get }
+  /// Logits `[outputRows.count, vocabulary]` of the rows asked for, after writing every row's keys and values.
+  func forward(_ step: ForwardStep, outputRows: [Int32]) throws -> Tensor
+}
+
+/// Pre-norm decoder layers with rotary grouped-query attention and a gated MLP: the shape that llama and its
+/// kin share. The architectures' own files say what differs.
+public final class Decoder: DecoderModel, Sendable {
+  struct Layer: Sendable {
+    let attentionNorm: RMSNormLayer
+    let attention: SelfAttention
+    let mlpNorm: RMSNormLayer
+    let mlp: GatedMLP
+  }
+
+  public let configuration: ModelConfiguration
+  public let weightBytes: Int
+  public let flopsPerToken: Int
+  let embedding: any EmbeddingTable
+  let layers: [Layer]
+  let outputNorm: RMSNormLayer
+  let output: Linear
+
+  init(
+    configuration: ModelConfiguration, embedding: any EmbeddingTable, layers: [Layer],
+    outputNorm: RMSNormLayer, output: Linear
+  ) {
+    self.configuration = configuration
+    self.embedding = embedding
+    self.layers = layers
+    self.outputNorm = outputNorm
+    self.output = output
+    var bytes = output.weight.byteCount
+    var flops = 0
+    for layer in layers {
+      let linears = [
+        layer.attention.queryKeyValue, layer.attention.output, layer.mlp.gateUp, layer.mlp.down,
+      ]
+      for linear in linears {
+        bytes += linear.weight.byteCount
+        flops += 2 * linear.weight.inputWidth * linear.weight.outputWidth
+      }
+    }
+    weightBytes = bytes
+    flopsPerToken = flops
+  }
+
+  public func forward(_ step: ForwardStep, outputRows: [Int32]) throws -> Tensor {
+    let backend = step.backend
+    var hidden = try backend.embedding(embedding, step.batch)
+    for (index, layer) in layers.enumerated() {
+      let attended = try layer.attention(layer.attentionNorm(hidden, backend), layer: index, step)
+      hidden = try backend.add(hidden, attended)
+      hidden = try backend.add(hidden, layer.mlp(layer.mlpNorm(hidden, backend), backend))
+    }
+    let last = try backend.gatherRows(hidden, outputRows)
+    return try output(outputNorm(last, backend), backend)
+  }
+}

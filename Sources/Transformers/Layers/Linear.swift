@@ -1,0 +1,22 @@
+import Basics
+import Tensors
+
+/// `y = x Wᵀ + bias`, one or several stored matrices stacked along the output.
+public struct Linear: Sendable {
+  let weight: any MatrixWeight
+  let bias: Tensor?
+
+  func callAsFunction(_ x: Tensor, _ backend: any Backend) throws -> Tensor {
+    try backend.matmul(x, weight, bias: bias)
+  }
+}
+
+/// Root-mean-square norm with its weight.
+public struct RMSNormLayer: Sendable {
+  let weight: Tensor
+  let epsilon: Float
+
+  func callAsFunction(_ x: Tensor, _ backend: any Backend) throws -> Tensor {
+    try backend.rmsNorm(x, weight: weight, epsilon: epsilon)
+  }
+}

@@ -1,0 +1,28 @@
+import Basics
+import Tensors
+
+/// Causal grouped-query self-attention over the paged cache, with rotary positions.
+public struct SelfAttention: Sendable {
+  /// Query, key and value projections in one product.
+  let queryKeyValue: Linear
+  let output: Linear
+  let heads: Int
+  let kvHeads: Int
+  let headDim: Int
+  let rope: RoPE
+
+  func callAsFunction(_ x: Tensor, layer: Int, _ step: ForwardStep) throws -> Tensor {
+    let backend = step.backend
+    let queryWidth = heads * headDim
+    let keyWidth = kvHeads * headDim
+    let joint = try queryKeyValue(x, backend)
+    let query = try backend.rope(joint.columns(0..<queryWidth), rope, step.batch)
+    let key = try backend.rope(joint.columns(queryWidth..<queryWidth + keyWidth), rope, step.batch)
+    let value = try joint.columns(queryWidth + keyWidth..<queryWidth + 2 * keyWidth)
+    try backend.storeKV(key: key, value: value, layer: layer, cache: step.cache, step.batch)
+    let attended = try backend.attention(
+      query, heads: heads, scale: 1 / Float(headDim).squareRoot(), layer: layer, cache: step.cache, step.batch
+    )
+    return try output(attended, backend)
+  }
+}

@@ -1,0 +1,56 @@
+import Basics
+import ModelFormats
+import Tensors
+
+/// The architectures that can be loaded: one line each.
+public enum ModelRegistry {
+  typealias Load = @Sendable (DecoderLoader, (@Sendable (Double) -> Void)?) throws -> any DecoderModel
+
+  static let decoders: [String: Load] = [
+    "llama": Llama.load,
+    "qwen2": Qwen2.load,
+  ]
+
+  /// Names of the architectures, sorted.
+  public static var architectures: [String] { decoders.keys.sorted() }
+
+  /// Loads a decoder's weights onto a backend.
+  ///
+  /// - Parameter compute: how weights are kept; `.auto` is resolved by ``resolve(_:source:backend:)``.
+  /// - Throws: `unsupported` for an unknown architecture; `malformedFile` or `shapeMismatch` for a bad tensor.
+  public static func loadDecoder(
+    _ source: ModelSource, backend: any Backend, compute: ComputeMode,
+    progress: (@Sendable (Double) -> Void)? = nil
+  ) throws -> any DecoderModel {
+    let configuration = source.configuration
+    guard let load = decoders[configuration.architecture] else {
+      throw RetortError(
+        .unsupported, "unknown architecture “\(configuration.architecture)”", file: source.path,
+        field: "architecture", remedy: "Use a model of: \(architectures.joined(separator: ", ")).")
+    }
+    let loader = DecoderLoader(
+      source: source, configuration: configuration, backend: backend,
+      compute: try resolve(compute, source: source, backend: backend))
+    return try load(loader, progress)
+  }
+
+  /// `.auto` becomes bf16 where two bytes a weight fit in half of the free memory, else lean.
+  public static func resolve(_ compute: ComputeMode, source: ModelSource, backend: any Backend) throws
+    -> ComputeMode
+  {
+    guard compute == .auto else { return compute }
+    let copy = source.parameterCount.multipliedReportingOverflow(by: 2)
+    return !copy.overflow && copy.partialValue <= backend.freeMemoryBytes / 2 ? .bf16 : .lean
+  }
+}
+
+extension ModelConfiguration {
+  /// The rotary embedding that the configuration names.
+  func rope() throws -> RoPE {
+    var scale: Float = 1
+    if case .linear(let factor) = ropeScaling { scale = Float(factor) }
+    return RoPE(
+      headDim: headDim, rotaryDim: headDim, base: Float(ropeBase), positionScale: scale,
+      pairing: ropeStyle == .neighbours ? .neighbours : .halves)
+  }
+}
