@@ -1,0 +1,72 @@
+import Basics
+import Tensors
+import TestSupport
+import Testing
+
+/// All operation tests; one at a time, since the operations of a backend run in call order.
+@Suite(.serialized) struct Operations {}
+
+/// A backend that every operation test runs on; the one list of them.
+struct BackendUnderTest: Sendable, CustomTestStringConvertible {
+  let testDescription: String
+  private let made: Result<any Backend, any Error>
+
+  private init(_ name: String, _ make: () throws -> any Backend) {
+    testDescription = name
+    made = Result(catching: make)
+  }
+
+  /// The backend; throws, so that the test fails, where it could not be made.
+  var backend: any Backend {
+    get throws { try made.get() }
+  }
+
+  /// The Float64 reference itself, the CPU backend with one and two threads, and every OpenCL device.
+  static let all: [BackendUnderTest] = [
+    BackendUnderTest("reference") { ReferenceBackend() }
+  ]
+
+  /// All of them in every mode.
+  static let modes: [(BackendUnderTest, ComputeMode)] = all.flatMap { backend in
+    [ComputeMode.f32, .bf16, .lean].map { (backend, $0) }
+  }
+}
+
+extension Backend {
+  /// Uploads rows of `width`.
+  func matrix(_ values: [Float], _ width: Int) throws -> Tensor {
+    try upload(values, shape: [values.count / width, width])
+  }
+
+  /// Uploads rows of `width` as columns in the middle of a wider tensor whose other columns are NaN.
+  func columns(_ values: [Float], _ width: Int, before: Int = 5, after: Int = 3) throws -> Tensor {
+    let rows = values.count / width
+    var wide: [Float] = []
+    for row in 0..<rows {
+      wide += [Float](repeating: .nan, count: before)
+      wide += values[(row * width)..<(row * width + width)]
+      wide += [Float](repeating: .nan, count: after)
+    }
+    return try upload(wide, shape: [rows, before + width + after]).columns(before..<(before + width))
+  }
+
+  func vector(_ values: [Float]) throws -> Tensor { try upload(values, shape: [values.count]) }
+}
+
+/// Records an issue where the results leave the tolerance or the shape.
+func expectClose(
+  _ backend: any Backend, _ actual: Tensor, _ reference: Reference.Result, _ tolerance: Double,
+  absolute: Double = 0, _ comment: @autoclosure () -> String = "", location: SourceLocation = #_sourceLocation
+) throws {
+  let complaint = Judge.complaint(
+    try backend.read(actual), reference, tolerance: tolerance, absolute: absolute, width: actual.width)
+  if let complaint { Issue.record("\(comment()) \(complaint)", sourceLocation: location) }
+}
+
+/// Records an issue unless `body` throws `shapeMismatch`.
+func expectShapeMismatch(
+  location: SourceLocation = #_sourceLocation, _ body: () throws -> Void
+) {
+  let error = #expect(throws: RetortError.self, sourceLocation: location) { try body() }
+  #expect(error?.code == .shapeMismatch, sourceLocation: location)
+}

@@ -1,0 +1,74 @@
+import Basics
+import Tensors
+
+/// The one table of tolerances: how far from its Float64 reference a result may lie, as a factor of the
+/// reference's magnitude (see ``Reference/Result``).
+///
+/// `u` is the unit roundoff of Float32, 2⁻²⁴. A sum of K terms in Float32 errs by at most K·u·Σ|terms|, and by
+/// about √K·u·Σ|terms| where roundings are independent; the table allows four times that.
+public enum Tolerances {
+  static let unit = 0x1p-24
+
+  /// Sums of `terms` products in Float32.
+  public static func sum(_ terms: Int) -> Double { 4 * unit * Double(max(terms, 1)).squareRoot() }
+
+  /// Plain types are copied exactly. A quantised one is `d·q` or `d·q − m` with both parts within three times
+  /// the row's largest element; with or without a fused multiply-add that is 3u, doubled for the scale's
+  /// own product (`d · subscale`). Relative to the row's largest element.
+  public static func embedding(_ dtype: DType) -> Double { dtype.isQuantized ? 6 * unit : 0 }
+
+  /// In `f32`: the sum's own rounding, plus one rounding of each weight as it is unpacked.
+  ///
+  /// In `bf16`: weights and activations are each rounded to 8 significant bits, 2⁻⁹ each, so 2⁻⁸·Σ|terms| is
+  /// certain. The roundings are independent with a standard deviation under 2⁻⁹ a term, so the sum's is
+  /// under 2⁻⁹·√(Σ terms²), which for K terms of similar size is 1.6·2⁻⁹/√K·Σ|terms|; eight of those and a
+  /// margin for unequal terms give 2⁻⁵/√K.
+  public static func matmul(_ mode: ComputeMode, terms: Int) -> Double {
+    switch mode {
+    case .f32: sum(terms) + 4 * unit
+    case .bf16, .lean, .auto: min(0x1p-8, 0x1p-5 / Double(max(terms, 1)).squareRoot()) + sum(terms)
+    }
+  }
+
+  /// Lean products of quantised weights may round activations to 8 bits per block of 32: each is off by at most
+  /// max|x|/254 (half a step of max|x|/127), and by 2⁻¹¹·|x| where the step is kept in half precision. So
+  /// Σ max|x|·|w|/254 bounds the error; with independent roundings (uniform, standard deviation a √3-th of the
+  /// most) the sum is within 8·0.58/√K of that, and 7/√K allows for unequal terms.
+  ///
+  /// Relative to ``Reference/blockMagnitudes(_:rows:weight:width:)``.
+  public static func leanBlocks(terms: Int) -> Double {
+    (1.0 / 254 + 0x1p-11) * min(1, 7 / Double(max(terms, 1)).squareRoot())
+  }
+
+  /// Half the relative error of the sum of squares, a square root, a division and two products.
+  public static func rmsNorm(width: Int) -> Double { sum(width) / 2 + 6 * unit }
+  /// The mean's error is measured against |x| + |mean|, the variance's as in ``rmsNorm(width:)``.
+  public static func layerNorm(width: Int) -> Double { sum(width) + 8 * unit }
+  /// Sine and cosine rounded once from Float64 angles, two products, one sum.
+  public static let rope = 4 * unit
+  /// Scores are sums over the head, weights pass an exponential good to 16u and a sum over the context.
+  public static func attention(headDim: Int, context: Int) -> Double {
+    sum(headDim) + sum(context) + 16 * unit
+  }
+  /// An exponential good to 16u, a division and two products.
+  public static let siluMul = 24 * unit
+  /// Relative to |x|: an error function or tanh good to 16u.
+  public static let gelu = 24 * unit
+  /// One rounding.
+  public static let add = unit
+  /// An exponential good to 16u and the sum of the row.
+  public static func softmax(width: Int) -> Double { sum(width) + 24 * unit }
+  /// Softmax weights below this may be flushed to 0.
+  public static let smallestNormal = 0x1p-126
+  /// Logits that a penalty touched: one division or product, not always correctly rounded on a GPU.
+  public static let penalty = 4 * unit
+
+  /// Absolute error of a logarithm of a sum of exponentials over `width` logits up to `size` (after division
+  /// by the temperature): the sum's relative error, and the rounding of numbers of that size.
+  public static func logSumExp(width: Int, size: Double) -> Double {
+    sum(width) + 16 * unit + 4 * unit * size
+  }
+  /// Gumbel noise in Float32: two logarithms, each good to a few u of a number below 40, and near u = 1 the
+  /// inner one keeps only an absolute precision.
+  public static let gumbel = 1e-4
+}
