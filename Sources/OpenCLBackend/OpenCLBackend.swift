@@ -32,6 +32,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     }
   }
 
+  public var freeMemoryBytes: Int { max(0, context.device.memoryBytes - context.memoryUse.liveBytes) }
+
   /// Opens a context on `device`; kernels are built when first used.
   ///
   /// - Throws: `deviceFailure` or `outOfMemory` where the driver refuses.

@@ -11,8 +11,8 @@ struct Generate: ParsableCommand {
       Example: retort generate --model smollm2-135m --chat --prompt "Name three fruits." --max-tokens 64
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var run: RunOptions
+  @OptionGroup var modelOptions: ModelOptions
+  @OptionGroup var options: RunOptions
 
   @Option(help: "The prompt; special tokens in it are parsed.")
   var prompt: String?
@@ -53,7 +53,7 @@ struct Generate: ParsableCommand {
 
   func run() throws {
     let text = try promptText()
-    let session = try ModelSession(model, run)
+    let session = try ModelSession(modelOptions, options)
     let ids = encode(text, session)
     let limit = min(session.source.configuration.contextLength, context ?? ids.count + maxTokens)
     let engine = try session.makeEngine(
@@ -67,7 +67,7 @@ struct Generate: ParsableCommand {
       wantsLogProbabilities: logprobs > 0)
     _ = try engine.add(request)
     let (completion, timings) = try drive(engine)
-    if run.json {
+    if options.json {
       Output.write(try Output.json(object(completion, timings)))
     } else {
       Output.write("\n")
@@ -109,7 +109,7 @@ struct Generate: ParsableCommand {
     while !engine.isIdle {
       for event in try engine.step() {
         switch event {
-        case .text(_, let piece): if !run.json { Output.write(piece) }
+        case .text(_, let piece): if !options.json { Output.write(piece) }
         case .failed(_, let error): throw error
         case .finished(_, let completion):
           let end = DispatchTime.now().uptimeNanoseconds

@@ -61,7 +61,8 @@ struct ModelSession {
   /// The name that records carry.
   var name: String {
     let last = (source.path as NSString).lastPathComponent
-    return last == "model.gguf" ? ((source.path as NSString).deletingLastPathComponent as NSString).lastPathComponent : last
+    return last == "model.gguf"
+      ? ((source.path as NSString).deletingLastPathComponent as NSString).lastPathComponent : last
   }
 }
 

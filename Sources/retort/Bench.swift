@@ -1,0 +1,8 @@
+import ArgumentParser
+
+struct Bench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measures speed.",
+    discussion: "Example: retort bench generate --model smollm2-135m --compute lean",
+    subcommands: [BenchGenerate.self, BenchOps.self])
+}
