@@ -47,8 +47,9 @@ def reference_results(model_path, prompts, max_tokens):
 
 def compare(expected, found, ends, arguments):
     """(problem or None, tokens compared, largest log-probability difference, note)."""
-    if found["prompt_tokens"] != len(expected["prompt_ids"]):
-        return f"{found['prompt_tokens']} prompt tokens, expected {len(expected['prompt_ids'])}", 0, 0.0, ""
+    prompt = found["prompt_tokens"]
+    if prompt not in (len(expected["prompt_ids"]), expected["prompt_ids"]):
+        return f"{prompt} prompt tokens, expected {len(expected['prompt_ids'])}", 0, 0.0, ""
     # The end token may be listed or not: compare without it.
     tokens = found["tokens"][:-1] if found["tokens"] and found["tokens"][-1] in ends else found["tokens"]
     if len(found["logprobs"]) < len(tokens):

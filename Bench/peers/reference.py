@@ -51,7 +51,10 @@ def retort_binary(given=None):
 
 def run_retort(binary, arguments):
     """Runs retort and returns its standard output; ends the program with its message if it fails."""
-    result = subprocess.run([binary, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        result = subprocess.run([binary, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        sys.exit(f"error: {binary} does not start: {error.strerror}; build it with: swift build -c release --product retort")
     if result.returncode != 0:
         sys.exit(f"error: retort {' '.join(map(str, arguments))} ended with {result.returncode}:\n"
                  f"{result.stderr.decode(errors='replace')[-2000:]}")
