@@ -41,28 +41,39 @@ final class DenseKernels: @unchecked Sendable {
 
   static func bucket(_ rows: Int) -> Int { rowBuckets.first { $0 >= rows } ?? maximumRows }
 
-  /// The layout that oneDNN wants for a slice's weights, chosen once at many rows and used for all.
+  /// The layout of a slice's weights: the one that oneDNN wants, where it wants the same for every number of
+  /// rows; else plain `[in, out]`, since a product on another layout would run on oneDNN's slow reference.
   func layout(inputWidth: Int, outputWidth: Int, narrow: Bool) throws -> dnnl_memory_desc_t {
     let key = Key(
       rows: 0, inputWidth: inputWidth, outputWidth: outputWidth, outputStride: outputWidth, narrow: narrow,
       bias: false)
     if let known = layouts[key] { return known }
+    var chosen = try DenseKernels.plain(
+      inputWidth, outputWidth, stride: outputWidth, type: DenseKernels.type(narrow))
+    var wanted = try DenseKernels.rowBuckets.map { try wantedLayout(key, rows: $0) }
+    if wanted.dropFirst().indices.allSatisfy({ dnnl_memory_desc_equal(&wanted[0], &wanted[$0]) != 0 }) {
+      chosen = wanted[0]
+    }
+    layouts[key] = chosen
+    return chosen
+  }
+
+  private func wantedLayout(_ key: Key, rows: Int) throws -> dnnl_memory_desc_t {
     var any = dnnl_memory_desc_t()
-    var dims = DenseKernels.dims(inputWidth, outputWidth)
     try DenseKernels.check(
-      withUnsafePointer(to: &dims.0) {
-        dnnl_memory_desc_init_by_tag(&any, 2, $0, DenseKernels.type(narrow), dnnl_format_tag_any)
-      }, "describe weights")
+      dnnl_memory_desc_init_by_tag(
+        &any, 2, [Int64(key.inputWidth), Int64(key.outputWidth)], DenseKernels.type(key.narrow),
+        dnnl_format_tag_any),
+      "describe weights")
     let probe = Key(
-      rows: 128, inputWidth: inputWidth, outputWidth: outputWidth, outputStride: outputWidth, narrow: narrow,
-      bias: false)
+      rows: rows, inputWidth: key.inputWidth, outputWidth: key.outputWidth, outputStride: key.outputWidth,
+      narrow: key.narrow, bias: false)
     let description = try DenseKernels.describe(probe, weights: any, engine: engine)
     defer { dnnl_primitive_desc_destroy(description) }
-    guard let chosen = dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0) else {
+    guard let layout = dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0) else {
       throw DenseKernels.failure("choose a weight layout", dnnl_runtime_error)
     }
-    layouts[key] = chosen.pointee
-    return chosen.pointee
+    return layout.pointee
   }
 
   func kernel(_ key: Key) throws -> DenseKernel {
@@ -75,8 +86,6 @@ final class DenseKernels: @unchecked Sendable {
   }
 
   static func type(_ narrow: Bool) -> dnnl_data_type_t { narrow ? dnnl_bf16 : dnnl_f32 }
-
-  static func dims(_ a: Int, _ b: Int) -> (Int64, Int64) { (Int64(a), Int64(b)) }
 
   static func plain(_ rows: Int, _ width: Int, stride: Int, type: dnnl_data_type_t) throws
     -> dnnl_memory_desc_t

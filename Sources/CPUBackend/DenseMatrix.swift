@@ -21,7 +21,8 @@ final class DenseMatrix: Sendable {
     outputWidth = parts.reduce(0) { $0 + $1.rows }
     self.narrow = narrow
     let count = max(1, min(pool.threads, outputWidth / 64))
-    let width = ((outputWidth + count - 1) / count + 15) / 16 * 16
+    // oneDNN blocks the output by 64.
+    let width = ((outputWidth + count - 1) / count + 63) / 64 * 64
     var slices: [Slice] = []
     for start in stride(from: 0, to: outputWidth, by: width) {
       let columns = start..<min(outputWidth, start + width)
