@@ -51,7 +51,7 @@ struct JSONParser {
   }
 
   private mutating func object() throws -> JSONValue {
-    var members: [(key: String, value: JSONValue)] = []
+    var members: [JSONValue.Member] = []
     skipSpace()
     if take("}") { return .object(members) }
     repeat {
@@ -60,7 +60,7 @@ struct JSONParser {
       let key = try string()
       skipSpace()
       guard take(":") else { throw malformed("a colon is missing") }
-      members.append((key, try value()))
+      members.append(JSONValue.Member(key: key, value: try value()))
       skipSpace()
     } while take(",")
     guard take("}") else { throw malformed("an object does not end") }

@@ -5,7 +5,13 @@ enum JSONValue {
   case number(Double)
   case string(String)
   case array([JSONValue])
-  case object([(key: String, value: JSONValue)])
+  case object([Member])
+
+  /// A named value of an object.
+  struct Member {
+    var key: String
+    var value: JSONValue
+  }
 
   /// The last member of that name, as most readers take it.
   subscript(_ key: String) -> JSONValue? {
@@ -28,7 +34,7 @@ enum JSONValue {
     return value
   }
 
-  var members: [(key: String, value: JSONValue)]? {
+  var members: [Member]? {
     guard case .object(let value) = self else { return nil }
     return value
   }
