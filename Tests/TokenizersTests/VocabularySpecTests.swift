@@ -40,8 +40,14 @@ struct VocabularySpecTests {
   @Test func otherKindsAndPreTokenizersAreNamed() throws {
     var pieces = spec(["a"], [])
     pieces.kind = .sentencePiece
-    #expect(try #require(throws: RetortError.self, performing: { try Tokenizer(pieces) }).code == .unsupported)
+    let refusal = try #require(throws: RetortError.self) { try Tokenizer(pieces) }
+    #expect(refusal.code == .unsupported)
     let error = try #require(throws: RetortError.self) { try PreTokenizer(ggufName: "tekken") }
     #expect(error.message.contains("tekken"))
+  }
+
+  @Test func variationSelectorsBlockComposition() {
+    let text = "O\u{FE0F}\u{31B} e\u{301}"
+    #expect(NormalizationFormC.apply(text).unicodeScalars.map(\.value) == [0x4F, 0xFE0F, 0x31B, 0x20, 0xE9])
   }
 }
