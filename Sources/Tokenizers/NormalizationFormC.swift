@@ -3,7 +3,26 @@ import Foundation
 /// Unicode Normalization Form C, with a quick check so that most text is not touched.
 enum NormalizationFormC {
   static func apply(_ text: String) -> String {
-    isSurelyNormalized(text) ? text : text.precomposedStringWithCanonicalMapping
+    if isSurelyNormalized(text) { return text }
+    // Foundation composes across variation selectors and tags, which must block; they change nothing else, so
+    // what lies between them is normalised apart.
+    var result = String.UnicodeScalarView()
+    var pending = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars {
+      guard isBlocker(scalar) else {
+        pending.append(scalar)
+        continue
+      }
+      result.append(contentsOf: String(pending).precomposedStringWithCanonicalMapping.unicodeScalars)
+      pending = String.UnicodeScalarView()
+      result.append(scalar)
+    }
+    result.append(contentsOf: String(pending).precomposedStringWithCanonicalMapping.unicodeScalars)
+    return String(result)
+  }
+
+  private static func isBlocker(_ scalar: Unicode.Scalar) -> Bool {
+    (0xFE00...0xFE0F).contains(scalar.value) || (0xE0000...0xE0FFF).contains(scalar.value)
   }
 
   /// Whether every scalar is one that is its own form and never combines with the scalar before it.
