@@ -69,7 +69,9 @@ let package = Package(
       providers: [.apt(["ocl-icd-opencl-dev", "opencl-headers"])]),
     .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
     .target(name: "CKernels"),
-    .target(name: "Kernels", path: "Kernels"),
+    .target(
+      name: "Kernels", path: "Kernels",
+      resources: ["common", "cpu", "portable", "rows"].map { .embedInCode($0) }),
     .executableTarget(
       name: "retort",
       dependencies: modules.map { .byName(name: $0.name) } + [argumentParser]),

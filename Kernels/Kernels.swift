@@ -1,1 +1,41 @@
-// Embedded OpenCL sources.
+/// The OpenCL C sources, embedded in the binary.
+public enum KernelSource: String, Sendable, CaseIterable {
+  // Shared by others.
+  case blockFormats, lanes, vectorMath, panelFormats
+  // One shape for CPU-class and GPU-class devices, by macros.
+  case add, embedding, gatherRows, gelu, gumbelArgmax, layerNorm, logProbabilities, rmsNorm, rope, siluMul
+  case softmax, topK
+  // CPU-class devices.
+  case attentionLanes, matmulPanels, packPanels
+  // GPU-class devices.
+  case attention, matmulTiled
+
+  /// The file's text.
+  public var text: String { String(decoding: bytes, as: UTF8.self) }
+
+  private var bytes: [UInt8] {
+    switch self {
+    case .blockFormats: PackageResources.block_formats_opencl
+    case .lanes: PackageResources.lanes_opencl
+    case .vectorMath: PackageResources.vector_math_opencl
+    case .panelFormats: PackageResources.panel_formats_opencl
+    case .add: PackageResources.add_opencl
+    case .embedding: PackageResources.embedding_opencl
+    case .gatherRows: PackageResources.gather_rows_opencl
+    case .gelu: PackageResources.gelu_opencl
+    case .gumbelArgmax: PackageResources.gumbel_argmax_opencl
+    case .layerNorm: PackageResources.layer_norm_opencl
+    case .logProbabilities: PackageResources.log_probabilities_opencl
+    case .rmsNorm: PackageResources.rms_norm_opencl
+    case .rope: PackageResources.rope_opencl
+    case .siluMul: PackageResources.silu_mul_opencl
+    case .softmax: PackageResources.softmax_opencl
+    case .topK: PackageResources.top_k_opencl
+    case .attentionLanes: PackageResources.attention_lanes_opencl
+    case .matmulPanels: PackageResources.matmul_panels_opencl
+    case .packPanels: PackageResources.pack_panels_opencl
+    case .attention: PackageResources.attention_opencl
+    case .matmulTiled: PackageResources.matmul_tiled_opencl
+    }
+  }
+}

@@ -55,11 +55,15 @@ final class BufferPool: Sendable {
   static func allocate(_ byteCount: Int) throws -> UnsafeMutableRawPointer {
     var pointer: UnsafeMutableRawPointer?
     guard posix_memalign(&pointer, 64, max(byteCount, 64)) == 0, let pointer else {
-      throw RetortError(
-        .outOfMemory, "no memory for \(byteCount) bytes",
-        remedy: "Use a smaller batch or context, a smaller model, or --compute lean.")
+      throw exhausted(byteCount)
     }
     return pointer
+  }
+
+  static func exhausted(_ byteCount: Int) -> RetortError {
+    RetortError(
+      .outOfMemory, "no memory for \(byteCount) bytes",
+      remedy: "Use a smaller batch or context, a smaller model, or --compute lean.")
   }
 }
 
@@ -67,12 +71,26 @@ final class BufferPool: Sendable {
 final class OwnedMemory: @unchecked Sendable {
   let base: UnsafeMutableRawPointer
   let byteCount: Int
+  private let isMapped: Bool
 
+  /// - Parameter zeroed: zero pages come from the system when first touched, so an unused part costs nothing.
   init(byteCount: Int, zeroed: Bool = false) throws {
-    base = try BufferPool.allocate(byteCount)
     self.byteCount = byteCount
-    if zeroed { base.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount) }
+    isMapped = zeroed
+    guard zeroed else {
+      base = try BufferPool.allocate(byteCount)
+      return
+    }
+    let pages = mmap(nil, max(byteCount, 64), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let pages, pages != MAP_FAILED else { throw BufferPool.exhausted(byteCount) }
+    base = pages
   }
 
-  deinit { Foundation.free(base) }
+  deinit {
+    if isMapped {
+      munmap(base, max(byteCount, 64))
+    } else {
+      Foundation.free(base)
+    }
+  }
 }

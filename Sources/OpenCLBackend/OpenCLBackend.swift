@@ -1,1 +1,173 @@
-// Placeholder until the module's first file lands.
+import Basics
+import OpenCLRuntime
+import Synchronization
+import Tensors
+
+extension OpenCLBuffer: DeviceBuffer {}
+
+/// Which family of kernels a device gets.
+public enum KernelFamily: String, Sendable, CaseIterable {
+  /// Work-groups of one item, wide vectors, packed panels, no barrier.
+  case cpu
+  /// Work-groups with local memory.
+  case gpu
+}
+
+/// The operations as OpenCL kernels on one device.
+///
+/// Operations are queued in call order; the host waits only in ``read(_:)``, ``synchronize()`` and where
+/// log-probabilities or sampled ids are read back. Safe to use from one thread at a time.
+public final class OpenCLBackend: Backend, @unchecked Sendable {
+  public let device: DeviceDescription
+  /// The kernels' family: by default ``KernelFamily/cpu`` on CPU devices, else ``KernelFamily/gpu``.
+  public let family: KernelFamily
+  let context: OpenCLContext
+  let library: KernelLibrary
+  let rotations = Mutex<[RoPE: RotationTable]>([:])
+
+  public var profiler: Profiler? {
+    didSet {
+      // Without kernel times the profile shows zeros, which is no reason to stop.
+      try? context.setProfiling(profiler != nil)
+    }
+  }
+
+  /// Opens a context on `device`; kernels are built when first used.
+  ///
+  /// - Throws: `deviceFailure` or `outOfMemory` where the driver refuses.
+  public init(device: OpenCLDevice, family: KernelFamily? = nil, cache: BinaryCache = .standard) throws {
+    let kind: DeviceDescription.Kind =
+      switch device.kind {
+      case .cpu: .cpu
+      case .gpu: .gpu
+      case .accelerator: .accelerator
+      }
+    self.device = DeviceDescription(
+      backend: "opencl", name: device.name, kind: kind, memoryBytes: device.memoryBytes,
+      computeUnits: device.computeUnits)
+    self.family = family ?? (device.kind == .cpu ? .cpu : .gpu)
+    context = try OpenCLContext(device: device, cache: cache)
+    library = KernelLibrary(context: context)
+  }
+
+  // MARK: Memory
+
+  public func allocate(_ shape: Shape, _ dtype: DType) throws -> Tensor {
+    guard let count = shape.checkedCount, let bytes = dtype.byteCount(elements: count) else {
+      throw RetortError(
+        .invalidArgument, "a \(dtype.rawValue) tensor of shape \(shape) has no size",
+        remedy: "Use non-negative extents of whole blocks.")
+    }
+    return Tensor(shape: shape, dtype: dtype, buffer: try context.makeBuffer(byteCount: bytes))
+  }
+
+  public func upload(_ values: [Float], shape: Shape) throws -> Tensor {
+    guard shape.checkedCount == values.count else {
+      throw RetortError(
+        .shapeMismatch, "\(values.count) values for a tensor of shape \(shape)",
+        remedy: "Give one value an element.")
+    }
+    return Tensor(shape: shape, dtype: .f32, buffer: try makeBuffer(values))
+  }
+
+  public func read(_ tensor: Tensor) throws -> [Float] {
+    let view = try FloatView(tensor)
+    guard tensor.rows > 0, tensor.width > 0 else { return [] }
+    let packed = tensor.rowStride == tensor.width || tensor.rows == 1
+    if packed { return try readFloats(view.buffer, at: tensor.offset, count: tensor.rows * tensor.width) }
+    let span = (tensor.rows - 1) * tensor.rowStride + tensor.width
+    let values = try readFloats(view.buffer, at: tensor.offset, count: span)
+    return (0..<tensor.rows).flatMap { values[($0 * tensor.rowStride)..<($0 * tensor.rowStride + tensor.width)] }
+  }
+
+  public func synchronize() throws { try context.finish() }
+
+  /// Bytes of device memory in use, freed but kept, and how many buffers were created and reused.
+  public var memoryUse: (liveBytes: Int, freeBytes: Int, created: Int, reused: Int) { context.memoryUse }
+
+  // MARK: Helpers of the operations
+
+  func makeBuffer<Element: BitwiseCopyable>(_ values: [Element]) throws -> OpenCLBuffer {
+    let buffer = try context.makeBuffer(byteCount: values.count * MemoryLayout<Element>.stride)
+    try values.withUnsafeBytes { try context.write($0, to: buffer) }
+    return buffer
+  }
+
+  func readFloats(_ buffer: OpenCLBuffer, at element: Int = 0, count: Int) throws -> [Float] {
+    try readArray(buffer, at: element, count: count, zero: Float(0))
+  }
+
+  func readArray<Element: BitwiseCopyable>(
+    _ buffer: OpenCLBuffer, at element: Int = 0, count: Int, zero: Element
+  ) throws -> [Element] {
+    var values = [Element](repeating: zero, count: count)
+    try values.withUnsafeMutableBytes {
+      try context.read(buffer, at: element * MemoryLayout<Element>.stride, into: $0)
+    }
+    return values
+  }
+
+  /// Launches a kernel of which every item (CPU family) or every driver-chosen group stands alone.
+  func launchItems(
+    _ kernel: OpenCLKernel, _ arguments: [KernelArgument], _ x: Int, _ y: Int = 1, _ z: Int = 1
+  ) throws {
+    // Compilers for CPUs build a kernel anew for every group size, so it is always one there.
+    try context.launch(kernel, arguments, global: (x, y, z), local: family == .cpu ? (1, 1, 1) : nil)
+  }
+
+  /// Launches a kernel with one group a row (or a row and chunk).
+  func launchGroups(_ kernel: OpenCLKernel, _ arguments: [KernelArgument], _ x: Int, _ y: Int) throws {
+    let group = rowOptions.group
+    try context.launch(kernel, arguments, global: (x * group, y, 1), local: (group, 1, 1))
+  }
+
+  /// The shape of the row kernels on this family.
+  var rowOptions: RowOptions {
+    family == .cpu ? RowOptions(vector: 16, group: 1, segment: 1024) : RowOptions(vector: 1, group: 128, segment: 1)
+  }
+
+  /// A kernel of the row family.
+  func rowKernel(_ source: KernelSourceName, _ name: String, _ extra: String = "") throws -> OpenCLKernel {
+    try library.kernel([.lanes, .vectorMath, source], name, rowOptions.options + extra)
+  }
+
+  func record(_ operation: any Tensors.Operation) throws {
+    if let profiler { profiler.record(operation, nanoseconds: try context.takeNanoseconds()) }
+  }
+}
+
+/// How the row kernels are shaped: floats in a vector, items in a row's group, columns of an elementwise item.
+struct RowOptions {
+  let vector: Int
+  let group: Int
+  let segment: Int
+
+  var options: String { "-DVEC=\(vector) -DGROUP=\(group) -DSEGMENT=\(segment) " }
+
+  func segments(_ width: Int) -> Int { (width + segment - 1) / segment }
+}
+
+/// A Float32 tensor as kernels take it: a buffer, an element offset and a row stride.
+struct FloatView {
+  let buffer: OpenCLBuffer
+  let offset: UInt32
+  let stride: UInt32
+
+  /// - Throws: `shapeMismatch` where the tensor is not Float32, is another backend's, or leaves its buffer.
+  init(_ tensor: Tensor) throws {
+    guard tensor.dtype == .f32, let buffer = tensor.buffer as? OpenCLBuffer else {
+      throw RetortError(
+        .shapeMismatch, "a \(tensor.dtype.rawValue) tensor that is not an OpenCL Float32 tensor",
+        remedy: "Pass Float32 tensors of the same backend.")
+    }
+    let last = tensor.offset + max(tensor.rows - 1, 0) * tensor.rowStride + tensor.width
+    guard tensor.offset >= 0, tensor.rowStride >= 0, tensor.rows == 0 || last <= buffer.byteCount / 4,
+      let offset = UInt32(exactly: tensor.offset), let stride = UInt32(exactly: tensor.rowStride)
+    else {
+      throw RetortError(
+        .shapeMismatch, "a view of shape \(tensor.shape) leaves its buffer of \(buffer.byteCount) bytes",
+        remedy: "Pass views within their tensors.")
+    }
+    (self.buffer, self.offset, self.stride) = (buffer, offset, stride)
+  }
+}

@@ -1,0 +1,86 @@
+// Parts of a row's log-softmax, so that only they are read back.
+//
+//   logits  [rows, width] float, rows stride elements apart, from element offset
+// log_chunks: per row and chunk of SPAN columns the highest logit, its lowest column, Σ exp(x − highest) and
+//   Σ exp((x − highest) / temperature): chunks [rows, chunks, 4] float, the column as bits.
+//   Launch: GROUP · chunks × rows items in groups of GROUP. Tunable: VEC, GROUP, SPAN.
+// penalize: pairs [count, 2] int (row, column): a positive logit is divided by the row's penalty, a negative
+//   multiplied, in place. Launch: count items.
+// pick: y[i] = logits[row, column] for pairs [count, 2]. Launch: count items.
+#ifndef SPAN
+#define SPAN 4096
+#endif
+
+kernel void log_chunks(global const float *logits, uint offset, uint stride, uint width,
+                       global const float *temperatures, global float *chunks) {
+  const uint item = GROUP_ITEM;
+  const uint chunk = get_group_id(0);
+  const size_t row = get_group_id(1);
+  const uint first = chunk * SPAN, last = min(first + SPAN, width);
+  global const float *x = logits + offset + row * stride;
+#if VEC == 1
+  const int lane = 0;
+#else
+  const int16 lane = LANE_INDEX;
+#endif
+  real best = splat(-INFINITY);
+  integer best_at = (integer)(0x7fffffff);
+  for (uint c = first + item * VEC; c < last; c += GROUP * VEC) {
+    const real v = keep_lanes(load_real(x + c, last - c), last - c, -INFINITY);
+    best_at = select(best_at, (integer)((int)c) + lane, v > best);
+    best = fmax(best, v);
+  }
+  GROUP_LOCAL(scratch);
+  const float highest = GROUP_MAX(max_lanes(best), scratch);
+  // The lowest column among the lanes that reached the highest logit; as float bits would lose it, as ints.
+  int at = 0x7fffffff;
+#if VEC == 1
+  if (best == highest) at = best_at;
+#else
+  int places[VEC];
+  float values[VEC];
+  vstore16(best_at, 0, places);
+  vstore16(best, 0, values);
+  for (uint i = 0; i < VEC; ++i) {
+    if (values[i] == highest) at = min(at, places[i]);
+  }
+#endif
+#if GROUP > 1
+  local int lowest;
+  if (item == 0) lowest = 0x7fffffff;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  atomic_min(&lowest, at);
+  barrier(CLK_LOCAL_MEM_FENCE);
+  at = lowest;
+#endif
+  const real inverse = splat(1.0f / temperatures[row]);
+  const real peak = splat(highest);
+  real plain = splat(0.0f), tempered = splat(0.0f);
+  for (uint c = first + item * VEC; c < last; c += GROUP * VEC) {
+    const real v = load_real(x + c, last - c) - peak;
+    plain += keep_lanes(exp_real(v), last - c, 0.0f);
+    tempered += keep_lanes(exp_real(v * inverse), last - c, 0.0f);
+  }
+  const float plain_sum = GROUP_SUM(sum_lanes(plain), scratch);
+  const float tempered_sum = GROUP_SUM(sum_lanes(tempered), scratch);
+  if (item == 0) {
+    global float *out = chunks + (row * ((width + SPAN - 1) / SPAN) + chunk) * 4;
+    out[0] = highest;
+    out[1] = as_float(at == 0x7fffffff ? (int)first : at);
+    out[2] = plain_sum;
+    out[3] = tempered_sum;
+  }
+}
+
+kernel void penalize(global float *logits, uint stride, global const int *pairs, global const float *penalties) {
+  const size_t i = get_global_id(0);
+  const size_t at = (size_t)pairs[2 * i] * stride + pairs[2 * i + 1];
+  const float x = logits[at], penalty = penalties[pairs[2 * i]];
+  logits[at] = x > 0.0f ? x / penalty : x * penalty;
+}
+
+kernel void pick(global const float *logits, uint offset, uint stride, global const int *pairs,
+                 global float *y) {
+  const size_t i = get_global_id(0);
+  y[i] = logits[offset + (size_t)pairs[2 * i] * stride + pairs[2 * i + 1]];
+}

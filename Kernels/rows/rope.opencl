@@ -1,0 +1,31 @@
+// Rotary position embedding: pair i of every head is rotated by position · frequency[i].
+//
+//   x          [rows, heads · head_dim] float, rows x_stride elements apart, from element x_offset
+//   positions  [rows] int
+//   rotations  [positions, rotary_dim / 2, 2] float: cosine and sine, computed in double on the host
+//   y          [rows, heads · head_dim] float, packed
+// NEIGHBOURS: pairs are elements 2i and 2i+1, otherwise i and i + rotary_dim/2.
+// Launch: heads × rows items.
+#ifndef NEIGHBOURS
+#define NEIGHBOURS 0
+#endif
+
+kernel void rope(global const float *x, uint x_offset, uint x_stride, global const int *positions,
+                 global const float *rotations, global float *y, uint heads, uint head_dim, uint rotary_dim) {
+  const uint head = get_global_id(0);
+  const size_t row = get_global_id(1);
+  if (head >= heads) return;
+  const uint pairs = rotary_dim / 2;
+  global const float *input = x + x_offset + row * x_stride + head * head_dim;
+  global float *output = y + (row * heads + head) * head_dim;
+  global const float *rotation = rotations + (size_t)positions[row] * rotary_dim;
+  for (uint i = 0; i < pairs; ++i) {
+    const uint first = NEIGHBOURS ? 2 * i : i;
+    const uint second = NEIGHBOURS ? 2 * i + 1 : i + pairs;
+    const float c = rotation[2 * i], s = rotation[2 * i + 1];
+    const float a = input[first], b = input[second];
+    output[first] = fma(a, c, -(b * s));
+    output[second] = fma(a, s, b * c);
+  }
+  for (uint i = rotary_dim; i < head_dim; ++i) output[i] = input[i];
+}

@@ -1,0 +1,51 @@
+import Foundation
+
+/// A progress bar on standard error; silent where that is not a terminal, so that logs stay clean.
+public final class ProgressBar {
+  private let title: String
+  private let total: Int?
+  private let isVisible: Bool
+  private let start = DispatchTime.now().uptimeNanoseconds
+  private var lastDrawn: UInt64 = 0
+
+  /// - Parameter total: units of work; nil where unknown.
+  public init(_ title: String, total: Int?, isEnabled: Bool = true) {
+    self.title = title
+    self.total = total
+    isVisible = isEnabled && isatty(STDERR_FILENO) != 0
+  }
+
+  /// Redraws at most ten times a second.
+  public func update(_ done: Int, note: String = "") {
+    guard isVisible else { return }
+    let now = DispatchTime.now().uptimeNanoseconds
+    guard now - lastDrawn > 100_000_000 || done == total else { return }
+    lastDrawn = now
+    let seconds = Double(now - start) / 1e9
+    var line = "\r\u{1B}[K\(title) "
+    if let total, total > 0 {
+      let width = 30
+      let filled = min(width, done * width / total)
+      line += "▕" + String(repeating: "█", count: filled) + String(repeating: " ", count: width - filled) + "▏"
+      line += " \(done)/\(total)"
+      if done > 0, done < total {
+        line += " " + ProgressBar.clock(seconds * Double(total - done) / Double(done)) + " left"
+      }
+    } else {
+      line += "\(done) " + ProgressBar.clock(seconds)
+    }
+    FileHandle.standardError.write(Data((line + (note.isEmpty ? "" : "  " + note)).utf8))
+  }
+
+  /// Clears the line.
+  public func finish() {
+    guard isVisible else { return }
+    FileHandle.standardError.write(Data("\r\u{1B}[K".utf8))
+  }
+
+  static func clock(_ seconds: Double) -> String {
+    let whole = Int(seconds.rounded())
+    let padded = whole % 60 < 10 ? "0\(whole % 60)" : "\(whole % 60)"
+    return "\(whole / 60):\(padded)"
+  }
+}

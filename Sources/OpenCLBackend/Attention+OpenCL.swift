@@ -1,0 +1,116 @@
+import Basics
+import OpenCLRuntime
+import Tensors
+
+/// Keys and values, one buffer of each a layer; layouts are in the families' attention kernels.
+final class OpenCLKVCache: KVCache {
+  let spec: KVCacheSpec
+  let keys: [OpenCLBuffer]
+  let values: [OpenCLBuffer]
+
+  init(_ spec: KVCacheSpec, _ backend: OpenCLBackend) throws {
+    guard spec.layers > 0, spec.blocks > 0, spec.blockSize > 0, spec.kvHeads > 0, spec.headDim > 0,
+      spec.headDim <= Attention.maximumHeadDim, spec.dtype == .f32 || spec.dtype == .f16,
+      Shape([spec.blocks, spec.blockSize]).checkedCount.map({ $0 <= Int(Int32.max) }) == true
+    else {
+      throw RetortError(
+        .invalidArgument, "a KV cache of \(spec)",
+        remedy: "Use positive extents, a head size of at most \(Attention.maximumHeadDim), and f32 or f16.")
+    }
+    self.spec = spec
+    let cpu = backend.family == .cpu
+    let tokens = cpu ? (spec.blockSize + 15) / 16 * 16 : spec.blockSize
+    let width = cpu ? (spec.headDim + 15) / 16 * 16 : spec.headDim
+    let keyShape = Shape([spec.blocks, spec.kvHeads, tokens, spec.headDim, spec.dtype.blockBytes])
+    let valueShape = Shape([spec.blocks, spec.kvHeads, spec.blockSize, width, spec.dtype.blockBytes])
+    guard let keyBytes = keyShape.checkedCount, let valueBytes = valueShape.checkedCount else {
+      throw RetortError(
+        .outOfMemory, "a KV cache of \(spec)", remedy: "Use a smaller `--context` or `--batch`.")
+    }
+    keys = try (0..<spec.layers).map { _ in try Self.buffer(keyBytes, backend) }
+    values = try (0..<spec.layers).map { _ in try Self.buffer(valueBytes, backend) }
+  }
+
+  private static func buffer(_ bytes: Int, _ backend: OpenCLBackend) throws -> OpenCLBuffer {
+    let buffer = try backend.context.makeBuffer(byteCount: bytes, pooled: false)
+    try backend.context.zero(buffer)
+    return buffer
+  }
+}
+
+extension OpenCLBackend {
+  public func makeKVCache(_ spec: KVCacheSpec) throws -> any KVCache { try OpenCLKVCache(spec, self) }
+
+  public func storeKV(
+    key: Tensor, value: Tensor, layer: Int, cache: any KVCache, _ batch: any PreparedBatch
+  ) throws {
+    let spec = cache.spec
+    let operation = try StoreKV(
+      key: key.shape, value: value.shape, layer: layer, cache: spec, batch: batch.metadata)
+    guard let cache = cache as? OpenCLKVCache else { throw foreign("cache") }
+    guard let batch = batch as? OpenCLBatch else { throw foreign("batch") }
+    let (keys, values) = (try FloatView(key), try FloatView(value))
+    try launchItems(
+      try attentionKernel("store_kv", spec, queries: 1),
+      [
+        .buffer("key", keys.buffer), .uint("key_offset", keys.offset), .uint("key_stride", keys.stride),
+        .buffer("value", values.buffer), .uint("value_offset", values.offset),
+        .uint("value_row_stride", values.stride), .buffer("keys", cache.keys[layer]),
+        .buffer("values", cache.values[layer]), .buffer("slots", batch.slots),
+        .uint("kv_heads", UInt32(spec.kvHeads)), .uint("head_dim", UInt32(spec.headDim)),
+        .uint("block_size", UInt32(spec.blockSize)),
+      ], spec.kvHeads, operation.rows)
+    try record(operation)
+  }
+
+  public func attention(
+    _ query: Tensor, heads: Int, scale: Float, layer: Int, cache: any KVCache, _ batch: any PreparedBatch
+  ) throws -> Tensor {
+    let spec = cache.spec
+    let operation = try Attention(
+      query: query.shape, heads: heads, layer: layer, cache: spec, batch: batch.metadata)
+    guard let cache = cache as? OpenCLKVCache else { throw foreign("cache") }
+    guard let batch = batch as? OpenCLBatch else { throw foreign("batch") }
+    let input = try FloatView(query)
+    let y = try allocate(operation.outputShape, .f32)
+    guard operation.rows > 0 else { return y }
+    let group = heads / spec.kvHeads
+    let decode = batch.metadata.sequences.allSatisfy { $0.rowCount == 1 }
+    let queries = decode ? min(group, 8) : 8
+    let shape =
+      family == .cpu
+      ? OpenCLBatch.TileShape(group: group, queries: queries) : OpenCLBatch.TileShape(group: 1, queries: 1)
+    let tiles = try batch.tiles(shape, self)
+    let arguments: [KernelArgument] = [
+      .buffer("q", input.buffer), .uint("q_offset", input.offset), .uint("q_stride", input.stride),
+      .buffer("keys", cache.keys[layer]), .buffer("values", cache.values[layer]),
+      .buffer("sequences", batch.sequences), .buffer("tables", batch.tables), .buffer("tiles", tiles.buffer),
+      .buffer("y", try FloatView(y).buffer), .uint("heads", UInt32(heads)),
+      .uint("kv_heads", UInt32(spec.kvHeads)), .uint("head_dim", UInt32(spec.headDim)),
+      .uint("block_size", UInt32(spec.blockSize)), .float("scale", scale),
+    ]
+    let kernel = try attentionKernel("attention", spec, queries: shape.queries)
+    if family == .cpu {
+      try launchItems(kernel, arguments, spec.kvHeads, tiles.count)
+    } else {
+      try context.launch(
+        kernel, arguments, global: (Self.attentionItems * heads, tiles.count, 1),
+        local: (Self.attentionItems, 1, 1))
+    }
+    try record(operation)
+    return y
+  }
+
+  private static var attentionItems: Int { 64 }
+
+  private func attentionKernel(_ name: String, _ spec: KVCacheSpec, queries: Int) throws -> OpenCLKernel {
+    let half = "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) "
+    if family == .cpu {
+      return try library.kernel(
+        [.lanes, .vectorMath, .attentionLanes], name, half + "-DVEC=16 -DGROUP=1 -DQUERIES=\(queries) ")
+    }
+    let items = Self.attentionItems
+    return try library.kernel(
+      [.lanes, .vectorMath, .attention], name, half + "-DVEC=1 -DGROUP=\(items) -DITEMS=\(items) ")
+  }
+}

@@ -1,0 +1,49 @@
+import Kernels
+import OpenCLRuntime
+import Synchronization
+
+typealias KernelSourceName = KernelSource
+
+/// Built kernels by sources, name and options; each is built when first asked for.
+final class KernelLibrary: Sendable {
+  private struct ProgramKey: Hashable {
+    let sources: [KernelSource]
+    let options: String
+  }
+
+  private struct KernelKey: Hashable {
+    let program: ProgramKey
+    let name: String
+  }
+
+  private struct State {
+    var programs: [ProgramKey: OpenCLProgram] = [:]
+    var kernels: [KernelKey: OpenCLKernel] = [:]
+  }
+
+  private let context: OpenCLContext
+  private let state = Mutex(State())
+
+  init(context: OpenCLContext) { self.context = context }
+
+  /// The kernel `name` of the program made of `sources`, end to end, built with `options`.
+  func kernel(_ sources: [KernelSource], _ name: String, _ options: String) throws -> OpenCLKernel {
+    let program = ProgramKey(sources: sources, options: options)
+    let key = KernelKey(program: program, name: name)
+    return try state.withLock { state in
+      if let kernel = state.kernels[key] { return kernel }
+      let built: OpenCLProgram
+      if let known = state.programs[program] {
+        built = known
+      } else {
+        built = try context.makeProgram(
+          name: sources.last?.rawValue ?? name, source: sources.map(\.text).joined(separator: "\n"),
+          options: "-cl-std=CL1.2 " + options)
+        state.programs[program] = built
+      }
+      let kernel = try built.kernel(name)
+      state.kernels[key] = kernel
+      return kernel
+    }
+  }
+}

@@ -1,0 +1,195 @@
+import Basics
+import Foundation
+import OpenCLRuntime
+import Tensors
+
+extension OpenCLBackend {
+  /// Columns of one chunk of the log-softmax and Gumbel kernels.
+  private static var span: Int { 4096 }
+  private var spanOption: String { "-DSPAN=\(Self.span) " }
+
+  public func logProbabilities(_ logits: Tensor, _ requests: [LogProbabilityRequest]) throws
+    -> [LogProbabilityRow]
+  {
+    let operation = try LogProbabilities(logits.shape, requests: requests)
+    guard operation.rows > 0 else { return [] }
+    let penalized = try applyPenalties(logits, requests)
+    let view = try FloatView(penalized)
+    let chunkCount = (operation.width + Self.span - 1) / Self.span
+    let chunkBuffer = try context.makeBuffer(byteCount: operation.rows * chunkCount * 16)
+    try launchGroups(
+      try rowKernel(.logProbabilities, "log_chunks", spanOption),
+      [
+        .buffer("logits", view.buffer), .uint("offset", view.offset), .uint("stride", view.stride),
+        .uint("width", UInt32(operation.width)),
+        .buffer("temperatures", try makeBuffer(requests.map(\.temperature))),
+        .buffer("chunks", chunkBuffer),
+      ], chunkCount, operation.rows)
+    let top = try queueTop(view, requests, width: operation.width)
+    let chosen = try queueChosen(view, requests)
+    try record(operation)
+
+    let chunks = try readFloats(chunkBuffer, count: operation.rows * chunkCount * 4)
+    let topIDs = try top.map { try readArray($0.ids, count: $0.count, zero: Int32(0)) } ?? []
+    let topValues = try top.map { try readFloats($0.values, count: $0.count) } ?? []
+    let chosenValues = try chosen.map { try readFloats($0.buffer, count: $0.count) } ?? []
+    var chosenStart = 0
+    return requests.enumerated().map { row, request in
+      let share = Array(chunks[(row * chunkCount * 4)..<((row + 1) * chunkCount * 4)])
+      let sums = LogSums(share, temperature: request.temperature)
+      var result = LogProbabilityRow(
+        topIDs: [], topLogits: [], logSumExp: sums.plain, logSumExpAtTemperature: sums.tempered,
+        chosenLogProbabilities: request.chosen.indices.map { chosenValues[chosenStart + $0] - sums.plain })
+      chosenStart += request.chosen.count
+      let count = min(request.topCount, operation.width)
+      if count == 1 {
+        (result.topIDs, result.topLogits) = ([sums.highestID], [sums.highest])
+      } else if count > 1, let start = top?.starts[row] {
+        let found = zip(topIDs[start..<(start + count)], topValues[start..<(start + count)])
+          .sorted { $0.1 != $1.1 ? $0.1 > $1.1 : $0.0 < $1.0 }
+        (result.topIDs, result.topLogits) = (found.map(\.0), found.map(\.1))
+      }
+      return result
+    }
+  }
+
+  /// The logits with the repeated tokens' penalised, in a copy; the logits themselves where nothing is.
+  private func applyPenalties(_ logits: Tensor, _ requests: [LogProbabilityRequest]) throws -> Tensor {
+    var pairs: [Int32] = []
+    for (row, request) in requests.enumerated() where request.repetitionPenalty != 1 {
+      for id in Set(request.penalized).sorted() { pairs += [Int32(row), id] }
+    }
+    guard !pairs.isEmpty else { return logits }
+    let view = try FloatView(logits)
+    let copy = try allocate(logits.shape, .f32)
+    let target = try FloatView(copy)
+    try launchItems(
+      try rowKernel(.gatherRows, "gather_rows"),
+      [
+        .buffer("x", view.buffer), .uint("x_offset", view.offset), .uint("x_stride", view.stride),
+        .buffer("indices", try makeBuffer((0..<logits.rows).map(Int32.init))), .buffer("y", target.buffer),
+        .uint("width", UInt32(logits.width)),
+      ], rowOptions.segments(logits.width), logits.rows)
+    try launchItems(
+      try rowKernel(.logProbabilities, "penalize", spanOption),
+      [
+        .buffer("logits", target.buffer), .uint("stride", target.stride),
+        .buffer("pairs", try makeBuffer(pairs)),
+        .buffer("penalties", try makeBuffer(requests.map(\.repetitionPenalty))),
+      ], pairs.count / 2)
+    return copy
+  }
+
+  private struct TopBuffers {
+    let ids: OpenCLBuffer
+    let values: OpenCLBuffer
+    let starts: [Int]
+    let count: Int
+  }
+
+  /// Queues the search for rows that want more than the highest logit; nil where none does.
+  private func queueTop(_ view: FloatView, _ requests: [LogProbabilityRequest], width: Int) throws
+    -> TopBuffers?
+  {
+    let counts = requests.map { $0.topCount > 1 ? min($0.topCount, width) : 0 }
+    var starts: [Int] = []
+    var total = 0
+    for count in counts {
+      starts.append(total)
+      total += count
+    }
+    guard total > 0 else { return nil }
+    let result = TopBuffers(
+      ids: try context.makeBuffer(byteCount: total * 4), values: try context.makeBuffer(byteCount: total * 4),
+      starts: starts, count: total)
+    try launchGroups(
+      try rowKernel(.topK, "top_k"),
+      [
+        .buffer("logits", view.buffer), .uint("offset", view.offset), .uint("stride", view.stride),
+        .uint("width", UInt32(width)), .buffer("counts", try makeBuffer(counts.map { Int32($0) })),
+        .buffer("starts", try makeBuffer(starts.map { Int32($0) })), .buffer("ids", result.ids),
+        .buffer("values", result.values),
+      ], 1, requests.count)
+    return result
+  }
+
+  private func queueChosen(_ view: FloatView, _ requests: [LogProbabilityRequest]) throws
+    -> (buffer: OpenCLBuffer, count: Int)?
+  {
+    var pairs: [Int32] = []
+    for (row, request) in requests.enumerated() {
+      for id in request.chosen { pairs += [Int32(row), id] }
+    }
+    guard !pairs.isEmpty else { return nil }
+    let values = try context.makeBuffer(byteCount: pairs.count / 2 * 4)
+    try launchItems(
+      try rowKernel(.logProbabilities, "pick", spanOption),
+      [
+        .buffer("logits", view.buffer), .uint("offset", view.offset), .uint("stride", view.stride),
+        .buffer("pairs", try makeBuffer(pairs)), .buffer("y", values),
+      ], pairs.count / 2)
+    return (values, pairs.count / 2)
+  }
+
+  public func gumbelArgmax(_ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64]) throws
+    -> [Int32]
+  {
+    let rows = logits.rows
+    guard logits.shape.rank == 2, logits.width > 0, temperatures.count == rows, keys.count == rows,
+      positions.count == rows, temperatures.allSatisfy({ $0 > 0 })
+    else {
+      throw RetortError(
+        .shapeMismatch, "sampling \(logits.shape) with \(temperatures.count) temperatures",
+        remedy: "Give one positive temperature, key and position a row.")
+    }
+    guard rows > 0 else { return [] }
+    let view = try FloatView(logits)
+    let chunkCount = (logits.width + Self.span - 1) / Self.span
+    let buffer = try context.makeBuffer(byteCount: rows * chunkCount * 8)
+    try launchItems(
+      try rowKernel(.gumbelArgmax, "gumbel_argmax", spanOption),
+      [
+        .buffer("logits", view.buffer), .uint("offset", view.offset), .uint("stride", view.stride),
+        .uint("width", UInt32(logits.width)), .buffer("temperatures", try makeBuffer(temperatures)),
+        .buffer("counters", try makeBuffer(zip(keys, positions).flatMap { [$0, $1] })),
+        .buffer("chunks", buffer),
+      ], chunkCount, rows)
+    let chunks = try readFloats(buffer, count: rows * chunkCount * 2)
+    return (0..<rows).map { row in
+      let share = chunks[(row * chunkCount * 2)..<((row + 1) * chunkCount * 2)]
+      var (best, id) = (-Float.infinity, Int32(0))
+      for at in stride(from: share.startIndex, to: share.endIndex, by: 2) where share[at] > best {
+        (best, id) = (share[at], Int32(bitPattern: share[at + 1].bitPattern))
+      }
+      return id
+    }
+  }
+}
+
+/// A row's chunks combined, in Double and in order.
+struct LogSums {
+  let highest: Float
+  let highestID: Int32
+  let plain: Float
+  let tempered: Float
+
+  /// - Parameter chunks: `[chunks, 4]`: highest, its column as bits, Σ exp(x − highest), the same at temperature.
+  init(_ chunks: [Float], temperature: Float) {
+    var (highest, id) = (-Float.infinity, Int32(0))
+    for at in stride(from: 0, to: chunks.count, by: 4) where chunks[at] > highest {
+      (highest, id) = (chunks[at], Int32(bitPattern: chunks[at + 1].bitPattern))
+    }
+    var (plain, tempered) = (0.0, 0.0)
+    for at in stride(from: 0, to: chunks.count, by: 4) {
+      let distance = Double(chunks[at]) - Double(highest)
+      // A chunk of −∞ alone adds nothing; its own sums are not numbers.
+      if chunks[at] == -.infinity { continue }
+      plain += Double(chunks[at + 2]) * exp(distance)
+      tempered += Double(chunks[at + 3]) * exp(distance / Double(temperature))
+    }
+    self.highest = highest
+    highestID = id
+    self.plain = Float(Double(highest) + log(plain))
+    self.tempered = Float(Double(highest) / Double(temperature) + log(tempered))
+  }
+}

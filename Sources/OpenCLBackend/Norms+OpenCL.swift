@@ -1,0 +1,51 @@
+import OpenCLRuntime
+import Tensors
+
+extension OpenCLBackend {
+  public func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float) throws -> Tensor {
+    let operation = try RMSNorm(x: x.shape, weight: weight.shape, epsilon: epsilon)
+    let (input, scale) = (try FloatView(x), try FloatView(weight))
+    let y = try allocate(operation.outputShape, .f32)
+    try launchGroups(
+      try rowKernel(.rmsNorm, "rms_norm"),
+      [
+        .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
+        .buffer("weight", scale.buffer), .uint("weight_offset", scale.offset),
+        .buffer("y", try FloatView(y).buffer), .uint("width", UInt32(operation.width)),
+        .float("epsilon", epsilon),
+      ], 1, operation.rows)
+    try record(operation)
+    return y
+  }
+
+  public func layerNorm(_ x: Tensor, weight: Tensor, bias: Tensor, epsilon: Float) throws -> Tensor {
+    let operation = try LayerNorm(x: x.shape, weight: weight.shape, bias: bias.shape, epsilon: epsilon)
+    let (input, scale, shift) = (try FloatView(x), try FloatView(weight), try FloatView(bias))
+    let y = try allocate(operation.outputShape, .f32)
+    try launchGroups(
+      try rowKernel(.layerNorm, "layer_norm"),
+      [
+        .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
+        .buffer("weight", scale.buffer), .uint("weight_offset", scale.offset),
+        .buffer("bias", shift.buffer), .uint("bias_offset", shift.offset),
+        .buffer("y", try FloatView(y).buffer), .uint("width", UInt32(operation.width)),
+        .float("epsilon", epsilon),
+      ], 1, operation.rows)
+    try record(operation)
+    return y
+  }
+
+  public func softmax(_ x: Tensor) throws -> Tensor {
+    let operation = try Softmax(x.shape)
+    let input = try FloatView(x)
+    let y = try allocate(operation.outputShape, .f32)
+    try launchGroups(
+      try rowKernel(.softmax, "softmax"),
+      [
+        .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
+        .buffer("y", try FloatView(y).buffer), .uint("width", UInt32(x.width)),
+      ], 1, x.rows)
+    try record(operation)
+    return y
+  }
+}

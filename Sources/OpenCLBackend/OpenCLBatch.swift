@@ -1,0 +1,108 @@
+import Basics
+import OpenCLRuntime
+import Synchronization
+import Tensors
+
+/// Batch metadata as integer buffers on the device.
+final class OpenCLBatch: PreparedBatch {
+  let metadata: BatchMetadata
+  let tokenIDs: OpenCLBuffer
+  let positions: OpenCLBuffer
+  /// `block · blockSize + place` of every row.
+  let slots: OpenCLBuffer
+  /// `[sequences, 4]`: first row, rows, tokens in the cache, start of the block table.
+  let sequences: OpenCLBuffer
+  let tables: OpenCLBuffer
+  private let tiles = Mutex<[TileShape: Tiles]>([:])
+
+  /// Queries a row has (heads of a key head's group), and queries in a tile.
+  struct TileShape: Hashable {
+    let group: Int
+    let queries: Int
+  }
+
+  /// `[count, 2]`: sequence and first query of every tile.
+  struct Tiles: Sendable {
+    let buffer: OpenCLBuffer
+    let count: Int
+  }
+
+  init(_ batch: BatchMetadata, _ backend: OpenCLBackend) throws {
+    metadata = batch
+    var slots: [Int32] = []
+    var sequences: [Int32] = []
+    var tables: [Int32] = []
+    slots.reserveCapacity(batch.rows)
+    for slice in batch.sequences {
+      sequences += [
+        Int32(slice.rowStart), Int32(slice.rowCount), Int32(slice.contextLength), Int32(tables.count),
+      ]
+      tables += slice.blockTable
+      for position in (slice.contextLength - slice.rowCount)..<slice.contextLength {
+        let block = Int(slice.blockTable[position / batch.blockSize])
+        let (slot, overflow) = block.multipliedReportingOverflow(by: batch.blockSize)
+        guard !overflow, let place = Int32(exactly: slot + position % batch.blockSize), place >= 0 else {
+          throw RetortError(
+            .invalidArgument, "block \(block) lies beyond 2³¹ tokens",
+            remedy: "Use a smaller KV cache.")
+        }
+        slots.append(place)
+      }
+    }
+    tokenIDs = try backend.makeBuffer(batch.tokenIDs)
+    positions = try backend.makeBuffer(batch.positions)
+    self.slots = try backend.makeBuffer(slots)
+    self.sequences = try backend.makeBuffer(sequences)
+    self.tables = try backend.makeBuffer(tables)
+  }
+
+  /// The batch's queries in tiles; made once for each shape.
+  func tiles(_ shape: TileShape, _ backend: OpenCLBackend) throws -> Tiles {
+    try tiles.withLock { known in
+      if let tiles = known[shape] { return tiles }
+      var list: [Int32] = []
+      for (index, slice) in metadata.sequences.enumerated() {
+        for first in stride(from: 0, to: slice.rowCount * shape.group, by: shape.queries) {
+          list += [Int32(index), Int32(first)]
+        }
+      }
+      let tiles = Tiles(buffer: try backend.makeBuffer(list), count: list.count / 2)
+      known[shape] = tiles
+      return tiles
+    }
+  }
+}
+
+extension OpenCLBackend {
+  public func prepare(_ batch: BatchMetadata) throws -> any PreparedBatch { try OpenCLBatch(batch, self) }
+
+  public func embedding(_ table: any EmbeddingTable, _ batch: any PreparedBatch) throws -> Tensor {
+    let operation = try Embedding(table: table, ids: batch.metadata.tokenIDs)
+    guard let table = table as? OpenCLTable else { throw foreign("table") }
+    guard let batch = batch as? OpenCLBatch else { throw foreign("batch") }
+    let y = try allocate(operation.outputShape, .f32)
+    let output = try FloatView(y)
+    for part in table.parts {
+      try lookUp(
+        part.buffer, format: table.format, rowBytes: table.rowBytes, first: part.firstRow, count: part.rows,
+        ids: batch.tokenIDs, rows: operation.rows, into: output.buffer, at: 0, width: table.width)
+    }
+    try record(operation)
+    return y
+  }
+
+  /// Widens the rows `ids` of a stored table part into `output`.
+  func lookUp(
+    _ table: OpenCLBuffer, format: WeightFormat, rowBytes: Int, first: Int, count: Int, ids: OpenCLBuffer,
+    rows: Int, into output: OpenCLBuffer, at offset: Int, width: Int
+  ) throws {
+    let kernel = try library.kernel([.blockFormats, .embedding], "embedding", format.options)
+    try launchItems(
+      kernel,
+      [
+        .buffer("table", table), .ulong("row_bytes", UInt64(rowBytes)), .int("first_row", first),
+        .int("part_rows", count), .buffer("token_ids", ids), .buffer("y", output),
+        .uint("y_offset", UInt32(offset)), .uint("width", UInt32(width)),
+      ], (width + 7) / 8, rows)
+  }
+}

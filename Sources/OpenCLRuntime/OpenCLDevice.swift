@@ -1,0 +1,118 @@
+import Basics
+import COpenCL
+
+/// A device of one of the installed OpenCL platforms, with the limits that matter.
+public struct OpenCLDevice: @unchecked Sendable {
+  public enum Kind: String, Sendable { case cpu, gpu, accelerator }
+
+  /// Position in ``OpenCLPlatforms/devices()``: what `--device` takes.
+  public let index: Int
+  public let platformName: String
+  public let platformVersion: String
+  public let name: String
+  public let vendor: String
+  public let driverVersion: String
+  public let version: String
+  public let openCLCVersion: String
+  public let kind: Kind
+  /// Bytes of global memory.
+  public let memoryBytes: Int
+  /// Bytes of the largest single buffer.
+  public let maxAllocationBytes: Int
+  /// Bytes of local memory of a work-group.
+  public let localMemoryBytes: Int
+  public let computeUnits: Int
+  public let maxWorkGroupSize: Int
+  public let extensions: [String]
+
+  // Root device ids live as long as their platform, so the handle needs no owner.
+  let handle: cl_device_id
+  let platform: cl_platform_id
+
+  init(index: Int, platform: cl_platform_id, handle: cl_device_id) throws {
+    self.index = index
+    self.platform = platform
+    self.handle = handle
+    platformName = try Self.platformText(platform, cl_platform_info(CL_PLATFORM_NAME))
+    platformVersion = try Self.platformText(platform, cl_platform_info(CL_PLATFORM_VERSION))
+    name = try Self.text(handle, CL_DEVICE_NAME)
+    vendor = try Self.text(handle, CL_DEVICE_VENDOR)
+    driverVersion = try Self.text(handle, CL_DRIVER_VERSION)
+    version = try Self.text(handle, CL_DEVICE_VERSION)
+    openCLCVersion = try Self.text(handle, CL_DEVICE_OPENCL_C_VERSION)
+    extensions = try Self.text(handle, CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init)
+    let type = try Self.value(handle, CL_DEVICE_TYPE, cl_ulong(0))
+    kind =
+      type & cl_ulong(CL_DEVICE_TYPE_GPU) != 0
+      ? .gpu : type & cl_ulong(CL_DEVICE_TYPE_CPU) != 0 ? .cpu : .accelerator
+    memoryBytes = Int(clamping: try Self.value(handle, CL_DEVICE_GLOBAL_MEM_SIZE, cl_ulong(0)))
+    maxAllocationBytes = Int(clamping: try Self.value(handle, CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong(0)))
+    localMemoryBytes = Int(clamping: try Self.value(handle, CL_DEVICE_LOCAL_MEM_SIZE, cl_ulong(0)))
+    computeUnits = Int(try Self.value(handle, CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint(0)))
+    maxWorkGroupSize = try Self.value(handle, CL_DEVICE_MAX_WORK_GROUP_SIZE, 0)
+  }
+
+  public func has(_ name: String) -> Bool { extensions.contains(name) }
+
+  private static func value<T: BitwiseCopyable>(_ device: cl_device_id, _ key: Int32, _ initial: T) throws -> T {
+    var value = initial
+    try OpenCLStatus.check(
+      clGetDeviceInfo(device, cl_device_info(key), MemoryLayout<T>.size, &value, nil), "clGetDeviceInfo")
+    return value
+  }
+
+  private static func text(_ device: cl_device_id, _ key: Int32) throws -> String {
+    try readText { size, bytes, needed in clGetDeviceInfo(device, cl_device_info(key), size, bytes, needed) }
+  }
+
+  private static func platformText(_ platform: cl_platform_id, _ key: cl_platform_info) throws -> String {
+    try readText { size, bytes, needed in clGetPlatformInfo(platform, key, size, bytes, needed) }
+  }
+
+  private static func readText(
+    _ query: (Int, UnsafeMutableRawPointer?, UnsafeMutablePointer<Int>?) -> cl_int
+  ) throws -> String {
+    var size = 0
+    try OpenCLStatus.check(query(0, nil, &size), "reading device information")
+    var bytes = [UInt8](repeating: 0, count: size)
+    let status = bytes.withUnsafeMutableBytes { query(size, $0.baseAddress, nil) }
+    try OpenCLStatus.check(status, "reading device information")
+    return String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+  }
+}
+
+/// The OpenCL platforms that the system's loader knows.
+public enum OpenCLPlatforms {
+  /// All devices of all platforms, in the loader's order.
+  ///
+  /// - Throws: `noDevice` where there is no platform or none has a device.
+  public static func devices() throws -> [OpenCLDevice] {
+    var count: cl_uint = 0
+    let status = clGetPlatformIDs(0, nil, &count)
+    guard status == CL_SUCCESS, count > 0 else { throw noPlatform("no OpenCL platform is installed") }
+    var platforms = [cl_platform_id?](repeating: nil, count: Int(count))
+    try OpenCLStatus.check(clGetPlatformIDs(count, &platforms, nil), "clGetPlatformIDs")
+    var devices: [OpenCLDevice] = []
+    for platform in platforms.compactMap({ $0 }) {
+      var deviceCount: cl_uint = 0
+      let all = cl_device_type(CL_DEVICE_TYPE_ALL)
+      // A platform without devices reports an error; the others still count.
+      guard clGetDeviceIDs(platform, all, 0, nil, &deviceCount) == CL_SUCCESS, deviceCount > 0 else {
+        continue
+      }
+      var handles = [cl_device_id?](repeating: nil, count: Int(deviceCount))
+      try OpenCLStatus.check(clGetDeviceIDs(platform, all, deviceCount, &handles, nil), "clGetDeviceIDs")
+      for handle in handles.compactMap({ $0 }) {
+        devices.append(try OpenCLDevice(index: devices.count, platform: platform, handle: handle))
+      }
+    }
+    if devices.isEmpty { throw noPlatform("the installed OpenCL platforms have no device") }
+    return devices
+  }
+
+  private static func noPlatform(_ message: String) -> RetortError {
+    RetortError(
+      .noDevice, message,
+      remedy: "Install a driver (`apt-get install pocl-opencl-icd` runs on any CPU) or use `--backend cpu`.")
+  }
+}

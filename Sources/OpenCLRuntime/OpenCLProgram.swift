@@ -1,0 +1,123 @@
+import Basics
+import COpenCL
+
+/// A built program and the kernels in it.
+public final class OpenCLProgram: @unchecked Sendable {
+  public let name: String
+  /// Whether the build came from the binary cache.
+  public let wasCached: Bool
+  private let handle: cl_program
+  private let signatures: [String: KernelSignature]
+
+  /// Builds `source` with `options`, or takes the cached binary.
+  ///
+  /// - Throws: `kernelBuildFailed` with the build log.
+  init(
+    name: String, source: String, options: String, context: cl_context, device: OpenCLDevice,
+    cache: BinaryCache
+  ) throws {
+    self.name = name
+    signatures = KernelSignature.parse(source)
+    let key = BinaryCache.key([
+      device.platformName, device.platformVersion, device.name, device.version, device.driverVersion, options,
+      source,
+    ])
+    if let binary = cache.load(key),
+      let program = Self.build(binary: binary, options: options, context: context, device: device)
+    {
+      handle = program
+      wasCached = true
+      return
+    }
+    handle = try Self.build(name: name, source: source, options: options, context: context, device: device)
+    wasCached = false
+    if let binary = Self.binary(handle) { cache.store(binary, key: key) }
+  }
+
+  deinit { clReleaseProgram(handle) }
+
+  /// The kernel named `kernelName`.
+  ///
+  /// - Throws: `kernelBuildFailed` where the program has none of that name.
+  public func kernel(_ kernelName: String) throws -> OpenCLKernel {
+    var status: cl_int = 0
+    guard let signature = signatures[kernelName], let kernel = clCreateKernel(handle, kernelName, &status),
+      status == CL_SUCCESS
+    else {
+      throw RetortError(
+        .kernelBuildFailed, "program \(name) has no kernel \(kernelName) (\(OpenCLStatus.name(status)))",
+        field: kernelName, remedy: "Please report it with the output of `retort devices`.")
+    }
+    return OpenCLKernel(name: kernelName, handle: kernel, signature: signature, program: self)
+  }
+
+  private static func build(
+    name: String, source: String, options: String, context: cl_context, device: OpenCLDevice
+  ) throws -> cl_program {
+    var status: cl_int = 0
+    let program = source.withCString { text in
+      var pointer: UnsafePointer<CChar>? = text
+      return clCreateProgramWithSource(context, 1, &pointer, nil, &status)
+    }
+    guard let program, status == CL_SUCCESS else {
+      throw OpenCLStatus.error(status, "clCreateProgramWithSource", field: name)
+    }
+    var handle: cl_device_id? = device.handle
+    let built = clBuildProgram(program, 1, &handle, options, nil, nil)
+    guard built == CL_SUCCESS else {
+      let log = buildLog(program, device)
+      clReleaseProgram(program)
+      throw RetortError(
+        .kernelBuildFailed,
+        "kernel source \(name) does not build on \(device.name) (\(OpenCLStatus.name(built))):\n\(log)",
+        field: name, remedy: "Update the device's driver, choose another device, or use `--backend cpu`.")
+    }
+    return program
+  }
+
+  private static func build(
+    binary: [UInt8], options: String, context: cl_context, device: OpenCLDevice
+  ) -> cl_program? {
+    var handle: cl_device_id? = device.handle
+    var status: cl_int = 0
+    var length = binary.count
+    let program = binary.withUnsafeBufferPointer { bytes -> cl_program? in
+      var pointer = bytes.baseAddress
+      return clCreateProgramWithBinary(context, 1, &handle, &length, &pointer, nil, &status)
+    }
+    guard let program else { return nil }
+    guard status == CL_SUCCESS, clBuildProgram(program, 1, &handle, options, nil, nil) == CL_SUCCESS else {
+      clReleaseProgram(program)
+      return nil
+    }
+    return program
+  }
+
+  private static func buildLog(_ program: cl_program, _ device: OpenCLDevice) -> String {
+    var size = 0
+    let key = cl_program_build_info(CL_PROGRAM_BUILD_LOG)
+    guard clGetProgramBuildInfo(program, device.handle, key, 0, nil, &size) == CL_SUCCESS, size > 0 else {
+      return "(the driver gives no build log)"
+    }
+    var bytes = [UInt8](repeating: 0, count: size)
+    _ = bytes.withUnsafeMutableBytes {
+      clGetProgramBuildInfo(program, device.handle, key, size, $0.baseAddress, nil)
+    }
+    return String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+  }
+
+  private static func binary(_ program: cl_program) -> [UInt8]? {
+    var size = 0
+    let word = MemoryLayout<Int>.size
+    guard
+      clGetProgramInfo(program, cl_program_info(CL_PROGRAM_BINARY_SIZES), word, &size, nil) == CL_SUCCESS,
+      size > 0
+    else { return nil }
+    var bytes = [UInt8](repeating: 0, count: size)
+    let status = bytes.withUnsafeMutableBufferPointer { buffer -> cl_int in
+      var pointer: UnsafeMutablePointer<UInt8>? = buffer.baseAddress
+      return clGetProgramInfo(program, cl_program_info(CL_PROGRAM_BINARIES), word, &pointer, nil)
+    }
+    return status == CL_SUCCESS ? bytes : nil
+  }
+}

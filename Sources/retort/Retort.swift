@@ -1,0 +1,33 @@
+import ArgumentParser
+import Basics
+import Foundation
+
+/// The command line; a file for each subcommand.
+@main
+struct Retort: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "retort",
+    abstract: "Turns a large language model's judgement into fast relevance models for product search.",
+    discussion: """
+      Example: retort label --model smollm2-135m --input pairs.jsonl --output labels.jsonl
+      """,
+    version: "0.1.0",
+    subcommands: [
+      Devices.self, Inspect.self, Tokenize.self, Generate.self, Perplexity.self, Label.self, Bench.self,
+    ])
+
+  /// Prints an error as it describes itself and exits with 1; usage errors exit with 64 as ArgumentParser does.
+  static func main() {
+    // A closed pipe ends the program through the write error, not through a signal.
+    signal(SIGPIPE, SIG_IGN)
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error as RetortError {
+      FileHandle.standardError.write(Data("error: \(error)\n".utf8))
+      Foundation.exit(1)
+    } catch {
+      exit(withError: error)
+    }
+  }
+}

@@ -1,0 +1,90 @@
+import ArgumentParser
+import Basics
+import CPUBackend
+import Foundation
+import OpenCLBackend
+import OpenCLRuntime
+import Tensors
+
+extension ComputeMode: ExpressibleByArgument {}
+
+/// Which backend to run on.
+enum BackendChoice: String, ExpressibleByArgument, CaseIterable {
+  case auto, cpu, opencl
+}
+
+/// Options of every command that uses a device.
+struct RunOptions: ParsableArguments {
+  @Option(help: "Where to run: auto takes an OpenCL GPU if there is one, else the CPU.")
+  var backend: BackendChoice = .auto
+
+  @Option(help: "The OpenCL device's number in 'retort devices'.")
+  var device: Int?
+
+  @Option(help: "Threads of the CPU backend; all processors by default.")
+  var threads: Int?
+
+  @Flag(help: "Print JSON for machines instead of text for people.")
+  var json = false
+
+  /// - Throws: `noDevice` where the asked device is not there.
+  func makeBackend() throws -> any Backend {
+    switch backend {
+    case .cpu: return try CPUBackend(threads: threads)
+    case .opencl: return try OpenCLBackend(device: openCLDevice())
+    case .auto:
+      if device != nil { return try OpenCLBackend(device: openCLDevice()) }
+      let gpu = (try? OpenCLPlatforms.devices())?.first { $0.kind == .gpu }
+      if let gpu { return try OpenCLBackend(device: gpu) }
+      return try CPUBackend(threads: threads)
+    }
+  }
+
+  private func openCLDevice() throws -> OpenCLDevice {
+    let devices = try OpenCLPlatforms.devices()
+    let index = device ?? devices.first { $0.kind == .gpu }?.index ?? devices.first?.index ?? 0
+    guard let found = devices.first(where: { $0.index == index }) else {
+      throw RetortError(
+        .noDevice, "there is no OpenCL device \(index)", field: "device",
+        remedy: "'retort devices' lists the devices and their numbers.")
+    }
+    return found
+  }
+}
+
+/// Options of every command that runs a model.
+struct ModelOptions: ParsableArguments {
+  @Option(help: "A .gguf file, a Hugging Face folder, or a name that Tools/fetch-model has fetched.")
+  var model: String
+
+  @Option(
+    help: ArgumentHelp(
+      "How weights are kept: f32 (accurate), bf16 (fast, two bytes a weight), lean (as in the file), auto.",
+      valueName: "auto|f32|bf16|lean"))
+  var compute: ComputeMode = .auto
+
+  @Option(help: "Chat layout: chatml, llama3 or plain; found in the model by default.")
+  var template: String?
+}
+
+/// Where fetched models lie, and how a name becomes a path.
+enum ModelPath {
+  static var cache: String {
+    let environment = ProcessInfo.processInfo.environment
+    let base = environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 }
+    return (base ?? NSHomeDirectory() + "/.cache") + "/retort/models"
+  }
+
+  /// - Throws: `fileUnavailable` naming the models that are there.
+  static func resolve(_ model: String) throws -> String {
+    if FileManager.default.fileExists(atPath: model) { return model }
+    let named = cache + "/" + model
+    if !model.contains("/"), FileManager.default.fileExists(atPath: named) { return named }
+    let known = ((try? FileManager.default.contentsOfDirectory(atPath: cache)) ?? [])
+      .filter { !$0.hasPrefix(".") }.sorted()
+    throw RetortError(
+      .fileUnavailable, "no such model", file: model, field: "model",
+      remedy: "Give a path, or fetch it with Tools/fetch-model. Fetched: "
+        + (known.isEmpty ? "none" : known.joined(separator: ", ")) + ".")
+  }
+}
