@@ -1,4 +1,5 @@
 import Basics
+import CPUBackend
 import Tensors
 import TestSupport
 import Testing
@@ -23,7 +24,9 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
 
   /// The Float64 reference itself, the CPU backend with one and two threads, and every OpenCL device.
   static let all: [BackendUnderTest] = [
-    BackendUnderTest("reference") { ReferenceBackend() }
+    BackendUnderTest("reference") { ReferenceBackend() },
+    BackendUnderTest("CPU, 1 thread") { try CPUBackend(threads: 1) },
+    BackendUnderTest("CPU, 2 threads") { try CPUBackend(threads: 2) },
   ]
 
   /// All of them in every mode.

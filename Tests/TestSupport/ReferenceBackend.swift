@@ -6,6 +6,7 @@ import Tensors
 public final class ReferenceBackend: Backend, @unchecked Sendable {
   public let device = DeviceDescription(
     backend: "reference", name: "Float64", kind: .cpu, memoryBytes: 1 << 30, computeUnits: 1)
+  public let freeMemoryBytes = 1 << 30
   public var profiler: Profiler?
 
   public init() {}
