@@ -126,7 +126,9 @@ extension CPUBackend {
     let padded = DenseKernels.bucket(rows)
     let elementBytes = matrix.narrow ? 2 : 4
     let direct = !matrix.narrow && stride == width && padded == rows
-    let outputBytes = padded == rows ? 0 : padded * matrix.outputWidth * 4
+    // oneDNN's fast products write dense rows only: slices of wider or padded results go by way of scratch.
+    let staged = padded != rows || matrix.slices.count > 1 || targetStride != matrix.outputWidth
+    let outputBytes = staged ? padded * matrix.outputWidth * 4 : 0
     let inputBytes = (padded * width * elementBytes + 63) / 64 * 64
     let memory = try scratch(inputBytes + outputBytes)
     let input = direct ? UnsafeMutableRawPointer(source) : memory
@@ -144,27 +146,26 @@ extension CPUBackend {
       (memory + rows * width * elementBytes).initializeMemory(
         as: UInt8.self, repeating: 0, count: (padded - rows) * width * elementBytes)
     }
-    let staged = outputBytes > 0
-    let output = staged ? (memory + inputBytes).assumingMemoryBound(to: Float.self) : target
-    let outputStride = staged ? matrix.outputWidth : targetStride
+    let staging = (memory + inputBytes).assumingMemoryBound(to: Float.self)
     let kernels = try matrix.slices.map {
       try dense.kernel(
         .init(
-          rows: padded, inputWidth: width, outputWidth: $0.columns.count, outputStride: outputStride,
+          rows: padded, inputWidth: width, outputWidth: $0.columns.count,
           narrow: matrix.narrow, bias: bias != nil))
     }
     let failures = FailureFlag()
     pool.run(matrix.slices.count) { index, thread in
       let slice = matrix.slices[index]
       let first = slice.columns.lowerBound
+      let width = slice.columns.count
+      let output = staged ? staging + padded * first : target
       let succeeded = kernels[index].run(
         thread: thread, source: input, weights: slice.memory.base, bias: bias.map { $0 + first },
-        target: output + first)
+        target: output)
       if !succeeded { failures.raise() }
       guard staged else { return }
       for row in 0..<rows {
-        (target + row * targetStride + first).update(
-          from: output + row * outputStride + first, count: slice.columns.count)
+        (target + row * targetStride + first).update(from: output + row * width, count: width)
       }
     }
     if failures.isRaised { throw DenseKernels.failure("multiply", dnnlRuntimeError) }

@@ -12,7 +12,6 @@ final class DenseKernels: @unchecked Sendable {
     let rows: Int
     let inputWidth: Int
     let outputWidth: Int
-    let outputStride: Int
     let narrow: Bool
     let bias: Bool
   }
@@ -45,7 +44,7 @@ final class DenseKernels: @unchecked Sendable {
   /// rows; else plain `[in, out]`, since a product on another layout would run on oneDNN's slow reference.
   func layout(inputWidth: Int, outputWidth: Int, narrow: Bool) throws -> dnnl_memory_desc_t {
     let key = Key(
-      rows: 0, inputWidth: inputWidth, outputWidth: outputWidth, outputStride: outputWidth, narrow: narrow,
+      rows: 0, inputWidth: inputWidth, outputWidth: outputWidth, narrow: narrow,
       bias: false)
     if let known = layouts[key] { return known }
     var chosen = try DenseKernels.plain(
@@ -66,7 +65,7 @@ final class DenseKernels: @unchecked Sendable {
         dnnl_format_tag_any),
       "describe weights")
     let probe = Key(
-      rows: rows, inputWidth: key.inputWidth, outputWidth: key.outputWidth, outputStride: key.outputWidth,
+      rows: rows, inputWidth: key.inputWidth, outputWidth: key.outputWidth,
       narrow: key.narrow, bias: false)
     let description = try DenseKernels.describe(probe, weights: any, engine: engine)
     defer { dnnl_primitive_desc_destroy(description) }
@@ -102,7 +101,7 @@ final class DenseKernels: @unchecked Sendable {
     -> dnnl_primitive_desc_t
   {
     var source = try plain(key.rows, key.inputWidth, stride: key.inputWidth, type: type(key.narrow))
-    var target = try plain(key.rows, key.outputWidth, stride: key.outputStride, type: dnnl_f32)
+    var target = try plain(key.rows, key.outputWidth, stride: key.outputWidth, type: dnnl_f32)
     var bias = try plain(1, key.outputWidth, stride: key.outputWidth, type: dnnl_f32)
     var weights = weights
     var operation = dnnl_matmul_desc_t()
@@ -161,7 +160,7 @@ final class DenseKernel: @unchecked Sendable {
     let type = DenseKernels.type(key.narrow)
     let source = try DenseKernels.plain(key.rows, key.inputWidth, stride: key.inputWidth, type: type)
     let target = try DenseKernels.plain(
-      key.rows, key.outputWidth, stride: key.outputStride, type: dnnl_f32)
+      key.rows, key.outputWidth, stride: key.outputWidth, type: dnnl_f32)
     let bias = try DenseKernels.plain(1, key.outputWidth, stride: key.outputWidth, type: dnnl_f32)
     let scratch = dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0)
     let scratchBytes = scratch.map { dnnl_memory_desc_get_size($0) } ?? 0
