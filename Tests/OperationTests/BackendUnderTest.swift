@@ -1,5 +1,7 @@
 import Basics
 import CPUBackend
+import OpenCLBackend
+import OpenCLRuntime
 import Tensors
 import TestSupport
 import Testing
@@ -23,11 +25,23 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   }
 
   /// The Float64 reference itself, the CPU backend with one and two threads, and every OpenCL device.
-  static let all: [BackendUnderTest] = [
-    BackendUnderTest("reference") { ReferenceBackend() },
-    BackendUnderTest("CPU, 1 thread") { try CPUBackend(threads: 1) },
-    BackendUnderTest("CPU, 2 threads") { try CPUBackend(threads: 2) },
-  ]
+  static let all: [BackendUnderTest] =
+    [
+      BackendUnderTest("reference") { ReferenceBackend() },
+      BackendUnderTest("CPU, 1 thread") { try CPUBackend(threads: 1) },
+      BackendUnderTest("CPU, 2 threads") { try CPUBackend(threads: 2) },
+    ] + openCL
+
+  /// Every OpenCL device; where none is found, one entry whose tests all fail.
+  private static var openCL: [BackendUnderTest] {
+    do {
+      return try OpenCLPlatforms.devices().enumerated().map { index, device in
+        BackendUnderTest("OpenCL \(index), \(device.name)") { try OpenCLBackend(device: device) }
+      }
+    } catch {
+      return [BackendUnderTest("OpenCL, no device") { throw error }]
+    }
+  }
 
   /// All of them in every mode.
   static let modes: [(BackendUnderTest, ComputeMode)] = all.flatMap { backend in
