@@ -61,9 +61,10 @@ static inline uint16_t rk_float_to_bf16(float value) {
   return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-// exp for the vectoriser: 2^n · p(f) by Cephes' expf coefficients, relative error below 2e-7; 0 below −87.3.
+// exp for the vectoriser: 2^n · p(f) by Cephes' expf coefficients, relative error below 2e-7; 0 below −87.3,
+// infinite from 88.4 up.
 static inline float rk_expf(float x) {
-  float clamped = x < -87.33654f ? -87.33654f : (x > 88.37f ? 88.37f : x);
+  float clamped = x < -87.33654f ? -87.33654f : (x > 88.8f ? 88.8f : x);
   float n = floorf(clamped * 1.44269504088896341f + 0.5f);
   float f = clamped - n * 0.693359375f + n * 2.12194440e-4f;
   float p = 1.9875691500e-4f;

@@ -35,7 +35,8 @@ extension CPUBackend {
       }
     }
     return penalized.withUnsafeBufferPointer { copy in
-      let x = copy.baseAddress ?? logits
+      // An empty array's buffer may have a base address all the same.
+      let x = copy.isEmpty ? logits : copy.baseAddress ?? logits
       let best = rk_max(x, Int32(width))
       let sum = Foundation.log(rk_sum_exp(x, Int32(width), best, 1)) + Double(best)
       var sumAtTemperature = sum
