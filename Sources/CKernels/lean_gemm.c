@@ -56,6 +56,15 @@ void rk_act_quantize(const float *x, int k, int8_t *q, rk_act_block *blocks) {
   (void)fast;
 }
 
+void rk_act_quantize_rest(const float *x, int k, const int8_t *q, const rk_act_block *blocks, int8_t *rest,
+                          rk_act_block *rest_blocks) {
+  float left[32];
+  for (int i = 0; i < k / 32; i++) {
+    for (int j = 0; j < 32; j++) left[j] = x[32 * i + j] - blocks[i].scale * (float)q[32 * i + j];
+    rk_act_quantize(left, 32, rest + 32 * i, rest_blocks + i);
+  }
+}
+
 // MARK: AVX-512
 
 #if RK_X86

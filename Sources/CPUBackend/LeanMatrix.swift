@@ -58,4 +58,13 @@ struct QuantizedActivations {
   func quantize(row: Int, from x: UnsafePointer<Float>) {
     rk_act_quantize(x, Int32(width), codes + row * width, blocks + row * (width / 32))
   }
+
+  /// Rows `2 · row` and `2 · row + 1`: the activations, and what their rounding left.
+  func quantizePair(row: Int, from x: UnsafePointer<Float>) {
+    let perRow = width / 32
+    quantize(row: 2 * row, from: x)
+    rk_act_quantize_rest(
+      x, Int32(width), codes + 2 * row * width, blocks + 2 * row * perRow, codes + (2 * row + 1) * width,
+      blocks + (2 * row + 1) * perRow)
+  }
 }

@@ -41,6 +41,9 @@ void rk_lean_pack(rk_type type, const uint8_t *source, size_t row_bytes, int row
 typedef struct { float scale, sum, sum_low, sum_high; } rk_act_block;
 // Quantises one row to int8 with a scale per 32 elements.
 void rk_act_quantize(const float *x, int k, int8_t *q, rk_act_block *blocks);
+// Quantises what `q` and `blocks` left of x, so that both together hold about 15 bits.
+void rk_act_quantize_rest(const float *x, int k, const int8_t *q, const rk_act_block *blocks, int8_t *rest,
+                          rk_act_block *rest_blocks);
 // y[r][16 p + i] for panels [panel_begin, panel_end) and all rows; `n` is the true output width of this matrix.
 // bias may be null.
 void rk_lean_gemm(rk_type type, const uint8_t *panels, int panel_begin, int panel_end, int n, int k,
