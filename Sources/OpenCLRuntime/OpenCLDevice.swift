@@ -54,7 +54,9 @@ public struct OpenCLDevice: @unchecked Sendable {
 
   public func has(_ name: String) -> Bool { extensions.contains(name) }
 
-  private static func value<T: BitwiseCopyable>(_ device: cl_device_id, _ key: Int32, _ initial: T) throws -> T {
+  private static func value<T: BitwiseCopyable>(_ device: cl_device_id, _ key: Int32, _ initial: T) throws
+    -> T
+  {
     var value = initial
     try OpenCLStatus.check(
       clGetDeviceInfo(device, cl_device_info(key), MemoryLayout<T>.size, &value, nil), "clGetDeviceInfo")
