@@ -88,7 +88,12 @@ public enum OpenCLPlatforms {
   /// All devices of all platforms, in the loader's order.
   ///
   /// - Throws: `noDevice` where there is no platform or none has a device.
-  public static func devices() throws -> [OpenCLDevice] {
+  public static func devices() throws -> [OpenCLDevice] { try known.get() }
+
+  /// Listed once: some drivers (PoCL 3.1) crash where two threads ask for the first time.
+  private static let known = Result { try list() }
+
+  private static func list() throws -> [OpenCLDevice] {
     var count: cl_uint = 0
     let status = clGetPlatformIDs(0, nil, &count)
     guard status == CL_SUCCESS, count > 0 else { throw noPlatform("no OpenCL platform is installed") }
