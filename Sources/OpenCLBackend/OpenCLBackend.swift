@@ -54,8 +54,6 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   // MARK: Memory
 
-  public var freeMemoryBytes: Int { max(0, context.device.memoryBytes - context.memoryUse.liveBytes) }
-
   public func allocate(_ shape: Shape, _ dtype: DType) throws -> Tensor {
     guard let count = shape.checkedCount, let bytes = dtype.byteCount(elements: count) else {
       throw RetortError(
