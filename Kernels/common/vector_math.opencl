@@ -84,9 +84,10 @@ float max_lanes(real x) {
 #endif
 }
 
-// e^x; 0 below −87.3, capped at 88.
+// e^x over the whole range of floats; a NaN stays one.
 real exp_real(real x) {
-  const real bounded = fmin(fmax(x, splat(-88.0f)), splat(88.0f));
+  real bounded = select(x, splat(-110.0f), x < splat(-110.0f));
+  bounded = select(bounded, splat(110.0f), bounded > splat(110.0f));
   const real n = rint(bounded * splat(1.44269504088896341f));
   real r = fma(n, splat(-0.693359375f), bounded);
   r = fma(n, splat(2.12194440e-4f), r);
@@ -97,8 +98,9 @@ real exp_real(real x) {
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
   p = fma(p, r * r, r) + splat(1.0f);
-  const real scaled = p * as_real((to_integer(n) + 127) << 23);
-  return select(scaled, splat(0.0f), x < splat(-87.3f));
+  // 2^n in two factors, so that neither leaves the exponent's range.
+  const integer whole = to_integer(n), part = whole >> 1;
+  return p * as_real((part + 127) << 23) * as_real((whole - part + 127) << 23);
 }
 
 #if GROUP == 1

@@ -8,7 +8,7 @@
 // Order of sums: 256 consecutive k's by fma in order, then these partial sums in order; the same in both kernels
 // and in the GPU-class ones, so a row does not depend on its batch.
 // matmul_rows: ceil(N / 32) items, groups of 1, at most ROWS rows. matmul_tile: (ceil(N / 32), row blocks) items,
-// groups of 1; each takes block_tiles tiles of 12 rows. Tunable: ROWS (1, 2, 4, 8).
+// groups of 1; each takes block_tiles tiles of 12 rows. Tunable: ROWS (1, 4, 8).
 #ifndef ROWS
 #define ROWS 1
 #endif
@@ -44,14 +44,14 @@ float16 load_columns(global const float *p, uint first, uint count) {
 
 #define ROW_POINTER(r) global const float *x##r = x + x_offset + (size_t)min((uint)r, rows - 1) * x_stride;
 #define ROW_TOTAL(r) float16 t##r##a = (float16)(-0.0f), t##r##b = (float16)(-0.0f);
-#define ROW_ZERO(r) float16 a##r = (float16)(0.0f), b##r = (float16)(0.0f);
+#define ROW_ZERO(r) float16 a##r = (float16)(0.0f), c##r = (float16)(0.0f);
 #define ROW_FMA(r)                              \
   {                                             \
     const float16 v = (float16)(x##r[kk]);      \
     a##r = fma(v, w0, a##r);                    \
-    b##r = fma(v, w1, b##r);                    \
+    c##r = fma(v, w1, c##r);                    \
   }
-#define ROW_ADD(r) t##r##a += a##r; t##r##b += b##r;
+#define ROW_ADD(r) t##r##a += a##r; t##r##b += c##r;
 #define ROW_STORE(r)                                                                              \
   if (r < rows) {                                                                                 \
     store_columns(t##r##a + bias0, t##r##b + bias1, y + y_offset + (size_t)r * y_stride + first,  \
@@ -82,21 +82,21 @@ kernel void matmul_rows(global const float *x, uint x_offset, uint x_stride, glo
   EACH(ROWS, ROW_STORE)
 }
 
-#define TILE_ZERO(r) float16 a##r = (float16)(0.0f), b##r = (float16)(0.0f);
+#define TILE_ZERO(r) float16 a##r = (float16)(0.0f), c##r = (float16)(0.0f);
 #define TILE_FMA(r)                          \
   {                                          \
     const float16 v = (float16)(source[r]);  \
     a##r = fma(v, w0, a##r);                 \
-    b##r = fma(v, w1, b##r);                 \
+    c##r = fma(v, w1, c##r);                 \
   }
 #define TILE_STORE(r)                                                      \
   if (r < valid) {                                                         \
     global float *out = corner + (size_t)r * y_stride;                     \
     if (chunk > 0) {                                                       \
       a##r = load_columns(out, 0, columns) + a##r;                         \
-      b##r = load_columns(out, 16, columns) + b##r;                        \
+      c##r = load_columns(out, 16, columns) + c##r;                        \
     }                                                                      \
-    store_columns(a##r + bias0, b##r + bias1, out, columns);               \
+    store_columns(a##r + bias0, c##r + bias1, out, columns);               \
   }
 
 kernel void matmul_tile(global const float *packed, global const uchar *panels, global const float *bias,

@@ -131,7 +131,8 @@ extension OpenCLBackend {
     return (values, pairs.count / 2)
   }
 
-  public func gumbelArgmax(_ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64]) throws
+  public func gumbelArgmax(_ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64])
+    throws
     -> [Int32]
   {
     let rows = logits.rows

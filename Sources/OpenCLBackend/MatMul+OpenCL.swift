@@ -55,10 +55,12 @@ extension OpenCLBackend {
     return packed
   }
 
-  private func multiplyRows(_ input: FloatView, _ segment: MatrixSegment, rows: Int, _ common: [KernelArgument])
+  private func multiplyRows(
+    _ input: FloatView, _ segment: MatrixSegment, rows: Int, _ common: [KernelArgument]
+  )
     throws
   {
-    let variant = rows == 1 ? 1 : rows == 2 ? 2 : rows <= 4 ? 4 : 8
+    let variant = rows == 1 ? 1 : rows <= 4 ? 4 : 8
     let kernel = try library.kernel(
       [.blockFormats, .lanes, .panelFormats, .matmulPanels], "matmul_rows",
       segment.format.options + "-DROWS=\(variant) ")

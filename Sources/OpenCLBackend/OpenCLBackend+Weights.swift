@@ -55,7 +55,8 @@ extension OpenCLBackend {
     var segments: [MatrixSegment] = []
     var column = 0
     for source in sources {
-      segments += try family == .cpu
+      segments +=
+        try family == .cpu
         ? panelSegments(source, mode: mode, column: column) : rowSegments(source, mode: mode, column: column)
       column += source.rows
       source.source.release()
@@ -135,7 +136,8 @@ extension OpenCLBackend {
 
   // MARK: GPU family
 
-  private func rowSegments(_ source: CheckedSource, mode: ComputeMode, column: Int) throws -> [MatrixSegment] {
+  private func rowSegments(_ source: CheckedSource, mode: ComputeMode, column: Int) throws -> [MatrixSegment]
+  {
     let convert = mode == .bf16 && source.format != .bf16
     let rowBytes = convert ? source.width * 2 : source.rowBytes
     let limit = max(context.device.maxAllocationBytes / rowBytes, 1)

@@ -79,7 +79,9 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     if packed { return try readFloats(view.buffer, at: tensor.offset, count: tensor.rows * tensor.width) }
     let span = (tensor.rows - 1) * tensor.rowStride + tensor.width
     let values = try readFloats(view.buffer, at: tensor.offset, count: span)
-    return (0..<tensor.rows).flatMap { values[($0 * tensor.rowStride)..<($0 * tensor.rowStride + tensor.width)] }
+    return (0..<tensor.rows).flatMap {
+      values[($0 * tensor.rowStride)..<($0 * tensor.rowStride + tensor.width)]
+    }
   }
 
   public func synchronize() throws { try context.finish() }
@@ -125,7 +127,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   /// The shape of the row kernels on this family.
   var rowOptions: RowOptions {
-    family == .cpu ? RowOptions(vector: 16, group: 1, segment: 1024) : RowOptions(vector: 1, group: 128, segment: 1)
+    family == .cpu
+      ? RowOptions(vector: 16, group: 1, segment: 1024) : RowOptions(vector: 1, group: 128, segment: 1)
   }
 
   /// A kernel of the row family.

@@ -1,9 +1,11 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
 import Basics
 
 /// How elements of a weight lie in device memory; raw values are the kernels' FORMAT numbers.
 enum WeightFormat: Int, Sendable, Hashable {
-  // swift-format-ignore: AlwaysUseLowerCamelCase
-  case f32 = 0, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_K, q5_K, q6_K
+  case f32 = 0
+  case f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_K, q5_K, q6_K
 
   /// - Throws: `unsupported` for types that are no weights.
   init(_ dtype: DType, name: String) throws {

@@ -69,7 +69,9 @@ public struct BinaryCache: Sendable {
     guard descriptor >= 0 else { return }
     var start = 0
     while start < file.count {
-      let written = file.withUnsafeBytes { write(descriptor, $0.baseAddress.map { $0 + start }, $0.count - start) }
+      let written = file.withUnsafeBytes {
+        write(descriptor, $0.baseAddress.map { $0 + start }, $0.count - start)
+      }
       if written <= 0 { break }
       start += written
     }

@@ -25,16 +25,32 @@ struct KernelSignature: Sendable {
         index += 1
         continue
       }
-      guard let open = tokens[index...].firstIndex(of: "("), open > index else { break }
-      // An attribute has parentheses of its own; the name is the identifier before the last opening one
-      // that is followed by parameters, so attributes must come before `kernel`.
+      var start = index + 1
+      while start < tokens.count, tokens[start] == "__attribute__" {
+        start = afterParentheses(tokens, start + 1)
+      }
+      guard let open = tokens[min(start, tokens.count)...].firstIndex(of: "("), open > start,
+        let close = tokens[open...].firstIndex(of: ")")
+      else { break }
       let name = tokens[open - 1]
-      guard let close = tokens[open...].firstIndex(of: ")") else { break }
       let parameters = tokens[(open + 1)..<close].split(separator: ",").compactMap { parameter($0) }
       result[name] = KernelSignature(parameters: parameters)
       index = close + 1
     }
     return result
+  }
+
+  /// The index behind the parentheses that open at `start`.
+  private static func afterParentheses(_ tokens: [String], _ start: Int) -> Int {
+    var depth = 0
+    for index in start..<max(tokens.count, start) {
+      if tokens[index] == "(" { depth += 1 }
+      if tokens[index] == ")" {
+        depth -= 1
+        if depth == 0 { return index + 1 }
+      }
+    }
+    return tokens.count
   }
 
   private static func parameter(_ tokens: ArraySlice<String>) -> (name: String, kind: Kind)? {

@@ -54,7 +54,9 @@ public struct OpenCLDevice: @unchecked Sendable {
 
   public func has(_ name: String) -> Bool { extensions.contains(name) }
 
-  private static func value<T: BitwiseCopyable>(_ device: cl_device_id, _ key: Int32, _ initial: T) throws -> T {
+  private static func value<T: BitwiseCopyable>(_ device: cl_device_id, _ key: Int32, _ initial: T) throws
+    -> T
+  {
     var value = initial
     try OpenCLStatus.check(
       clGetDeviceInfo(device, cl_device_info(key), MemoryLayout<T>.size, &value, nil), "clGetDeviceInfo")
@@ -86,7 +88,12 @@ public enum OpenCLPlatforms {
   /// All devices of all platforms, in the loader's order.
   ///
   /// - Throws: `noDevice` where there is no platform or none has a device.
-  public static func devices() throws -> [OpenCLDevice] {
+  public static func devices() throws -> [OpenCLDevice] { try known.get() }
+
+  /// Listed once: some drivers (PoCL 3.1) crash where two threads ask for the first time.
+  private static let known = Result { try list() }
+
+  private static func list() throws -> [OpenCLDevice] {
     var count: cl_uint = 0
     let status = clGetPlatformIDs(0, nil, &count)
     guard status == CL_SUCCESS, count > 0 else { throw noPlatform("no OpenCL platform is installed") }
