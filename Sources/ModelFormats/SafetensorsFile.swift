@@ -8,6 +8,8 @@ public final class SafetensorsFile: Sendable {
   private let file: MappedFile
 
   static let headerLimit = 100 << 20
+  /// The types that are read and written, by the format's names.
+  static let types: [String: DType] = ["F32": .f32, "F16": .f16, "BF16": .bf16]
 
   /// Opens and checks a file.
   ///
@@ -51,7 +53,6 @@ public final class SafetensorsFile: Sendable {
     else {
       throw GGUFFile.malformed(path, name, "the entry lacks dtype, shape or data_offsets")
     }
-    let types: [String: DType] = ["F32": .f32, "F16": .f16, "BF16": .bf16]
     guard let dtype = types[type] else {
       throw RetortError(
         .unsupported, "tensor type \(type)", file: path, field: name,
