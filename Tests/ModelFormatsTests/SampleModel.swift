@@ -3,9 +3,9 @@ import ModelFormats
 
 /// A decoder of one layer, complete enough for `ModelSource`, in both formats; its weights are arbitrary.
 enum SampleModel {
-  static let hidden = 256
+  static let hidden = 32
   static let vocabulary = 12
-  static let intermediate = 256
+  static let intermediate = 64
   static let heads = 4
   static let kvHeads = 2
 
@@ -53,26 +53,31 @@ enum SampleModel {
     return (0..<count).map { _ in UInt8(draw.next() & 0x3F) }
   }
 
-  /// The GGUF file with the matrices in each of the storage types in turn.
+  /// The GGUF file with the matrices in each of the 32-element types in turn, and one row of each larger type.
   static func gguf(
     metadata: [(String, GGUFWriterValue)] = metadata, without missing: String = "", alignment: Int = 32
   ) throws -> GGUFWriter {
     var writer = try GGUFWriter(alignment: alignment)
     for (key, value) in metadata { try writer.add(key, value) }
-    let types = DType.allCases.filter { $0 != .i32 }
+    let types = DType.allCases.filter { $0 != .i32 && $0.blockSize <= hidden }
     for (index, tensor) in tensors.enumerated() where tensor.name != missing {
       let dtype = tensor.shape.rank == 1 ? .f32 : types[index % types.count]
       try writer.add(
         tensor: tensor.name, dtype: dtype, shape: tensor.shape,
         bytes: bytes(dtype, tensor.shape, seed: UInt64(index)))
     }
+    for dtype in DType.allCases where dtype.blockSize > hidden {
+      try writer.add(
+        tensor: "extra.\(dtype.rawValue)", dtype: dtype, shape: [1, dtype.blockSize],
+        bytes: bytes(dtype, [1, dtype.blockSize], seed: 99))
+    }
     return writer
   }
 
   static let config = """
-    {"model_type": "llama", "hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4,
-     "num_key_value_heads": 2, "intermediate_size": 256, "max_position_embeddings": 128, "vocab_size": 12,
-     "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "rope_scaling": null, "head_dim": 64}
+    {"model_type": "llama", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4,
+     "num_key_value_heads": 2, "intermediate_size": 64, "max_position_embeddings": 128, "vocab_size": 12,
+     "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "rope_scaling": null, "head_dim": 8}
     """
 
   /// The tensors numbered `range` as safetensors, their types in turn.

@@ -27,8 +27,12 @@ func withFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
   return try body(url.path)
 }
 
-/// Writes bytes, replacing what was there; cheaper than an atomic write, for thousands of small files.
+/// Writes bytes to a new file, replacing what was there.
+///
+/// The old file is removed first, as some file systems flush to disk one that is truncated and written again,
+/// which the fuzz tests would do thousands of times.
 func write(_ bytes: [UInt8], to path: String) throws {
+  unlink(path)
   try Data(bytes).write(to: URL(fileURLWithPath: path))
 }
 
@@ -65,6 +69,6 @@ func openingError(safetensors bytes: [UInt8]) throws -> RetortError? {
 }
 
 /// A safetensors file with this header and these bytes of data.
-func safetensors(header: String, data: [UInt8] = []) -> [UInt8] {
-  withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8) + data
+func safetensors(header: [UInt8], data: [UInt8] = []) -> [UInt8] {
+  withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header + data
 }
