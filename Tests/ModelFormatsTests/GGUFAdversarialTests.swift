@@ -124,8 +124,8 @@ import Testing
 
   @Test func arraysNestedDeeperThanFourAreRefused() throws {
     func nested(_ depth: Int) -> [UInt8] {
-      guard depth > 1 else { return RawGGUF.word(UInt32(0)) + RawGGUF.word(UInt64(1)) + [7] }
-      return RawGGUF.word(UInt32(9)) + RawGGUF.word(UInt64(1)) + nested(depth - 1)
+      let level = RawGGUF.word(UInt32(9)) + RawGGUF.word(UInt64(1))
+      return (1..<depth).flatMap { _ in level } + RawGGUF.word(UInt32(0)) + RawGGUF.word(UInt64(1)) + [7]
     }
     let four = RawGGUF(metadata: [RawGGUF.pair("k", type: 9, nested(4))])
     #expect(try openingError(gguf: four.bytes) == nil)
