@@ -37,20 +37,33 @@ public final class AtomicFile {
     if buffer.count >= 1 << 16 { try flush() }
   }
 
+  /// Appends bytes; throws `writeFailed` where the disk is full.
+  public func write(bytes: UnsafeRawBufferPointer) throws {
+    if bytes.count < 1 << 16 {
+      buffer.append(contentsOf: bytes)
+      if buffer.count >= 1 << 16 { try flush() }
+    } else {
+      try flush()
+      try put(bytes)
+    }
+  }
+
   /// Hands buffered bytes to the system; throws `writeFailed` where the disk is full.
   public func flush() throws {
+    try buffer.withUnsafeBytes { try put($0) }
+    buffer.removeAll(keepingCapacity: true)
+  }
+
+  private func put(_ bytes: UnsafeRawBufferPointer) throws {
     var start = 0
-    while start < buffer.count {
-      let written = buffer.withUnsafeBytes {
-        Foundation.write(descriptor, $0.baseAddress.map { $0 + start }, $0.count - start)
-      }
+    while start < bytes.count {
+      let written = Foundation.write(descriptor, bytes.baseAddress.map { $0 + start }, bytes.count - start)
       if written < 0 {
         if errno == EINTR { continue }
         throw failure()
       }
       start += written
     }
-    buffer.removeAll(keepingCapacity: true)
   }
 
   /// Flushes, fsyncs and renames to the final name.

@@ -9,7 +9,8 @@ public final class MappedFile: @unchecked Sendable {
   ///
   /// - Throws: `fileUnavailable` where the file cannot be opened or mapped, or is not a regular file.
   public init(path: String) throws {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // Without O_NONBLOCK a named pipe would wait for a writer instead of being refused below.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw MappedFile.unavailable(path, String(cString: strerror(errno))) }
     defer { close(descriptor) }
     var info = stat()

@@ -162,22 +162,27 @@ public final class GGUFFile: Sendable {
 }
 
 extension DType {
+  /// The number that ggml gives the type.
+  var gguf: UInt32 {
+    switch self {
+    case .f32: 0
+    case .f16: 1
+    case .q4_0: 2
+    case .q4_1: 3
+    case .q5_0: 6
+    case .q5_1: 7
+    case .q8_0: 8
+    case .q4_K: 12
+    case .q5_K: 13
+    case .q6_K: 14
+    case .i32: 26
+    case .bf16: 30
+    }
+  }
+
   /// The type with ggml's number.
   init?(gguf raw: UInt32) {
-    switch raw {
-    case 0: self = .f32
-    case 1: self = .f16
-    case 2: self = .q4_0
-    case 3: self = .q4_1
-    case 6: self = .q5_0
-    case 7: self = .q5_1
-    case 8: self = .q8_0
-    case 12: self = .q4_K
-    case 13: self = .q5_K
-    case 14: self = .q6_K
-    case 26: self = .i32
-    case 30: self = .bf16
-    default: return nil
-    }
+    guard let type = DType.allCases.first(where: { $0.gguf == raw }) else { return nil }
+    self = type
   }
 }

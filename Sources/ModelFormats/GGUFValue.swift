@@ -29,7 +29,7 @@ public struct GGUFArray: Sendable {
 }
 
 /// Value types of GGUF metadata, numbered as in the file.
-enum GGUFType: UInt32, Sendable {
+public enum GGUFType: UInt32, Sendable, CaseIterable {
   case uint8, int8, uint16, int16, uint32, int32, float32, bool, string, array, uint64, int64, float64
 
   /// Bytes of a value of fixed size; nil for strings and arrays.

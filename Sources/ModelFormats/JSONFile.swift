@@ -50,8 +50,17 @@ struct JSONFile {
   }
 
   func optionalString(_ key: String) -> String? { root[key] as? String }
-  func optionalBool(_ key: String) -> Bool? { root[key] as? Bool }
-  func object(_ key: String) -> [String: Any]? { root[key] as? [String: Any] }
+
+  func optionalBool(_ key: String) throws -> Bool? { try optional(key, "true or false") }
+
+  func optionalObject(_ key: String) throws -> [String: Any]? { try optional(key, "an object") }
+
+  /// The value, or nil where the key is absent or null: a value of another type must not pass for either.
+  private func optional<Value>(_ key: String, _ expected: String) throws -> Value? {
+    guard let value = root[key], !(value is NSNull) else { return nil }
+    guard let typed = value as? Value else { throw missing(key, expected) }
+    return typed
+  }
 
   private func missing(_ key: String, _ expected: String) -> RetortError {
     GGUFFile.malformed(path, key, root[key] == nil ? "the key is missing" : "expected \(expected)")

@@ -112,7 +112,7 @@ public struct ModelConfiguration: Sendable, Hashable {
     vocabularySize = try config.integer("vocab_size")
     rmsNormEpsilon = Float(try config.optionalNumber("rms_norm_eps") ?? 1e-6)
     // Newer files nest the rotary settings.
-    let rope = config.object("rope_parameters") ?? config.object("rope_scaling")
+    let rope = try config.optionalObject("rope_parameters") ?? config.optionalObject("rope_scaling")
     ropeBase =
       try config.optionalNumber("rope_theta") ?? (rope?["rope_theta"] as? NSNumber)?.doubleValue ?? 10000
     let type = (rope?["rope_type"] ?? rope?["type"]) as? String ?? "default"
@@ -125,7 +125,7 @@ public struct ModelConfiguration: Sendable, Hashable {
         remedy: "Use a model with plain or linearly scaled positions.")
     }
     ropeStyle = .halves
-    attentionBias = config.optionalBool("attention_bias") ?? false
+    attentionBias = try config.optionalBool("attention_bias") ?? false
     self = try validated(file: path)
   }
 }

@@ -47,7 +47,7 @@ public struct ModelSource: Sendable {
     let index = folder + "/model.safetensors.index.json"
     guard FileManager.default.fileExists(atPath: index) else { return [try SafetensorsFile(path: single)] }
     let map = try JSONFile(path: index)
-    guard let weights = map.object("weight_map") as? [String: String] else {
+    guard let weights = try map.optionalObject("weight_map") as? [String: String] else {
       throw GGUFFile.malformed(index, "weight_map", "expected an object of file names")
     }
     let names = Set(weights.values).sorted()

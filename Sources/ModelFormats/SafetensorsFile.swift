@@ -8,6 +8,8 @@ public final class SafetensorsFile: Sendable {
   private let file: MappedFile
 
   static let headerLimit = 100 << 20
+  /// The types that are read and written, by the format's names.
+  static let types: [String: DType] = ["F32": .f32, "F16": .f16, "BF16": .bf16]
 
   /// Opens and checks a file.
   ///
@@ -22,6 +24,9 @@ public final class SafetensorsFile: Sendable {
     }
     let header = try JSONFile(Data(file.bytes[8..<8 + length]), path: path)
     let base = 8 + length
+    guard SafetensorsFile.memberCount(file.bytes[8..<base]) == header.root.count else {
+      throw GGUFFile.malformed(path, "header", "a tensor's name stands twice")
+    }
     var tensors: [String: TensorInfo] = [:]
     for (name, entry) in header.root where name != "__metadata__" {
       tensors[name] = try SafetensorsFile.tensor(
@@ -41,6 +46,34 @@ public final class SafetensorsFile: Sendable {
 
   public func release(_ tensor: TensorInfo) { file.release(tensor.range) }
 
+  /// Members of the outermost object of valid JSON, counted by its commas; a name that stands twice counts
+  /// twice, where parsing into a dictionary would keep either one.
+  private static func memberCount(_ json: Slice<UnsafeRawBufferPointer>) -> Int {
+    var (depth, commas, isEmpty, inString, isEscaped) = (0, 0, true, false, false)
+    for byte in json {
+      if inString {
+        if isEscaped {
+          isEscaped = false
+        } else if byte == UInt8(ascii: "\\") {
+          isEscaped = true
+        } else if byte == UInt8(ascii: "\"") {
+          inString = false
+        }
+        continue
+      }
+      switch byte {
+      case UInt8(ascii: "\""):
+        inString = true
+        isEmpty = false
+      case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
+      case UInt8(ascii: "}"), UInt8(ascii: "]"): depth -= 1
+      case UInt8(ascii: ",") where depth == 1: commas += 1
+      default: break
+      }
+    }
+    return isEmpty ? 0 : commas + 1
+  }
+
   private static func tensor(_ name: String, _ entry: Any, base: Int, size: Int, path: String) throws
     -> TensorInfo
   {
@@ -51,7 +84,6 @@ public final class SafetensorsFile: Sendable {
     else {
       throw GGUFFile.malformed(path, name, "the entry lacks dtype, shape or data_offsets")
     }
-    let types: [String: DType] = ["F32": .f32, "F16": .f16, "BF16": .bf16]
     guard let dtype = types[type] else {
       throw RetortError(
         .unsupported, "tensor type \(type)", file: path, field: name,

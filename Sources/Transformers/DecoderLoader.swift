@@ -9,7 +9,7 @@ struct DecoderLoader {
   let backend: any Backend
   let compute: ComputeMode
 
-  /// Checks a tensor's shape before it is used.
+  /// Checks a tensor's shape and scales before it is used.
   func weight(_ name: String, _ shape: Shape) throws -> WeightSource {
     let stored = try source.tensor(name)
     guard stored.shape == shape else {
@@ -18,6 +18,7 @@ struct DecoderLoader {
         file: stored.file, field: name,
         remedy: "The file is damaged or its configuration belongs to another model; fetch it again.")
     }
+    try stored.validateFiniteScales()
     return WeightSource(
       name: stored.name, dtype: stored.dtype, shape: stored.shape, file: stored.file, bytes: stored.bytes,
       release: stored.release)
