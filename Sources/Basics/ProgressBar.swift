@@ -26,8 +26,8 @@ public final class ProgressBar {
     if let total, total > 0 {
       let width = 30
       let filled = min(width, done * width / total)
-      line += "▕" + String(repeating: "█", count: filled) + String(repeating: " ", count: width - filled) + "▏"
-      line += " \(done)/\(total)"
+      line += "▕" + String(repeating: "█", count: filled)
+      line += String(repeating: " ", count: width - filled) + "▏ \(done)/\(total)"
       if done > 0, done < total {
         line += " " + ProgressBar.clock(seconds * Double(total - done) / Double(done)) + " left"
       }
