@@ -2,8 +2,6 @@ import Kernels
 import OpenCLRuntime
 import Synchronization
 
-typealias KernelSourceName = KernelSource
-
 /// Built kernels by sources, name and options; each is built when first asked for.
 final class KernelLibrary: Sendable {
   private struct ProgramKey: Hashable {

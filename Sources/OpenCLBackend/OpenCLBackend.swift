@@ -1,4 +1,5 @@
 import Basics
+import Kernels
 import OpenCLRuntime
 import Synchronization
 import Tensors
@@ -132,7 +133,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   }
 
   /// A kernel of the row family.
-  func rowKernel(_ source: KernelSourceName, _ name: String, _ extra: String = "") throws -> OpenCLKernel {
+  func rowKernel(_ source: KernelSource, _ name: String, _ extra: String = "") throws -> OpenCLKernel {
     try library.kernel([.lanes, .vectorMath, source], name, rowOptions.options + extra)
   }
 

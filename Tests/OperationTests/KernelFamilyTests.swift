@@ -1,0 +1,83 @@
+import Basics
+import OpenCLBackend
+import OpenCLRuntime
+import Tensors
+import TestSupport
+import Testing
+
+extension Operations {
+  /// Both kernel families on one device: they read the same weights and keep the same order of sums.
+  @Suite struct KernelFamilyTests {
+    private static func backends() throws -> [OpenCLBackend] {
+      let device = try OpenCLPlatforms.devices()[0]
+      return try KernelFamily.allCases.map { try OpenCLBackend(device: device, family: $0) }
+    }
+
+    @Test(arguments: [
+      (DType.f32, ComputeMode.f32), (.f16, .lean), (.q4_1, .f32), (.q4_1, .lean), (.q6_K, .lean),
+      (.q5_K, .bf16),
+    ])
+    func bothFamiliesMultiplyToTheSameBits(_ dtype: DType, _ mode: ComputeMode) throws {
+      let backends = try Self.backends()
+      let stored = Stored.weight(dtype, 45, 512)
+      var random = TestRandom(1)
+      let bias = random.floats(45)
+      for rows in [3, 20] {
+        let x = random.activations(rows * 512)
+        let results = try backends.map { backend in
+          let weight = try backend.loadMatrix([stored.source], compute: mode)
+          let product = try backend.matmul(
+            backend.matrix(x, 512), weight, bias: backend.vector(bias))
+          return try backend.read(product)
+        }
+        #expect(Judge.bitDifference(results[0][...], results[1][...]) == nil, "\(rows) rows")
+      }
+    }
+
+    @Test func leanProductsAreThoseOfTheWidenedWeights() throws {
+      let backend = try Self.backends()[0]
+      var random = TestRandom(2)
+      let x = random.activations(9 * 512)
+      for dtype in [DType.q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q4_K, .q5_K, .q6_K] {
+        let source = Stored.weight(dtype, 33, 512).source
+        let results = try [ComputeMode.f32, .lean].map { mode in
+          let weight = try backend.loadMatrix([source], compute: mode)
+          return try backend.read(backend.matmul(backend.matrix(x, 512), weight, bias: nil))
+        }
+        #expect(Judge.bitDifference(results[0][...], results[1][...]) == nil, "\(dtype)")
+      }
+    }
+
+    @Test func gpuClassKernelsFollowTheReference() throws {
+      let backend = try #require(try Self.backends().last)
+      #expect(backend.family == .gpu)
+      var random = TestRandom(3)
+      let (rows, width) = (5, 333)
+      let x = random.activations(rows * width)
+      let weight = random.floats(width)
+      let bias = random.floats(width)
+      let input = try backend.columns(x, width)
+      try expectClose(
+        backend, backend.rmsNorm(input, weight: backend.vector(weight), epsilon: 1e-5),
+        Reference.rmsNorm(x.doubles, weight: weight.doubles, epsilon: 1e-5), Tolerances.rmsNorm(width: width))
+      try expectClose(
+        backend,
+        backend.layerNorm(input, weight: backend.vector(weight), bias: backend.vector(bias), epsilon: 1e-5),
+        Reference.layerNorm(x.doubles, weight: weight.doubles, bias: bias.doubles, epsilon: 1e-5),
+        Tolerances.layerNorm(width: width))
+      try expectClose(
+        backend, backend.softmax(input), Reference.softmax(x.doubles, width: width),
+        Tolerances.softmax(width: width))
+      let requests = (0..<rows).map {
+        LogProbabilityRequest(temperature: 0.7, topCount: 1 + 20 * $0, chosen: [3, 300])
+      }
+      let cpu = try Self.backends()[0]
+      let ours = try backend.logProbabilities(input, requests)
+      let theirs = try cpu.logProbabilities(cpu.columns(x, width), requests)
+      for (a, b) in zip(ours, theirs) {
+        #expect(a.topIDs == b.topIDs && a.topLogits == b.topLogits)
+        #expect(abs(a.logSumExp - b.logSumExp) < 1e-5)
+      }
+    }
+  }
+}
