@@ -1,4 +1,5 @@
 import Basics
+import Foundation
 import ModelFormats
 import Testing
 
@@ -29,6 +30,20 @@ private func allowing<Value>(_ body: () throws -> Value) throws {
   do { _ = try body() } catch is RetortError {}
 }
 
+/// Checks that every tensor lies within its file and none shares a byte with another: a read past the end of a
+/// mapping need not fault, so the ranges are judged and not only touched.
+private func expectSound(_ tensors: some Sequence<TensorInfo>, path: String) throws {
+  let attributes = try FileManager.default.attributesOfItem(atPath: path)
+  let size = try #require((attributes[.size] as? NSNumber)?.intValue)
+  var end = 0
+  for info in tensors.sorted(by: {
+    ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound)
+  }) {
+    #expect(info.range.lowerBound >= end && info.range.upperBound <= size, "\(info)")
+    end = info.range.upperBound
+  }
+}
+
 /// Opens a GGUF file and asks it for everything: each key by each accessor and each tensor's bytes.
 func readEverything(gguf path: String) throws {
   let file = try GGUFFile(path: path)
@@ -42,6 +57,7 @@ func readEverything(gguf path: String) throws {
     try allowing { try file.floats(key) }
     #expect(file.has(key) && file.arrayCount(key) >= 0)
   }
+  try expectSound(file.tensors, path: path)
   for info in file.tensors {
     #expect(Array(file.bytes(of: info)).count == info.dtype.byteCount(elements: info.shape.count))
     #expect(file.tensor(named: info.name) == info)
@@ -56,6 +72,9 @@ func readEverything(model path: String) throws {
   let source = try ModelSource(path: path)
   #expect(source.configuration.heads % source.configuration.kvHeads == 0)
   #expect(source.parameterCount >= 0)
+  if case .huggingFace(_, let shards) = source.format {
+    for shard in shards { try expectSound(shard.tensors.values, path: shard.path) }
+  }
   for name in SampleModel.tensors.map(\.name) + source.tensors.map(\.name) {
     guard source.hasTensor(name) else {
       try allowing { try source.tensor(name) }
