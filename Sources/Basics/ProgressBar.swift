@@ -34,13 +34,13 @@ public final class ProgressBar {
     } else {
       line += "\(done) " + ProgressBar.clock(seconds)
     }
-    FileHandle.standardError.write(Data((line + (note.isEmpty ? "" : "  " + note)).utf8))
+    _ = StandardStream.write(line + (note.isEmpty ? "" : "  " + note), to: STDERR_FILENO)
   }
 
   /// Clears the line.
   public func finish() {
     guard isVisible else { return }
-    FileHandle.standardError.write(Data("\r\u{1B}[K".utf8))
+    _ = StandardStream.write("\r\u{1B}[K", to: STDERR_FILENO)
   }
 
   static func clock(_ seconds: Double) -> String {

@@ -40,6 +40,8 @@ void rk_rope(const float *x, float *y, int heads, int head_dim, int rotary, cons
 float rk_max(const float *x, int n) { return CHOOSE(max)(x, n); }
 double rk_sum_exp(const float *x, int n, float max, float scale) { return CHOOSE(sum_exp)(x, n, max, scale); }
 
+void rk_f32_to_bf16(const float *x, uint16_t *y, size_t count) { CHOOSE(f32_to_bf16)(x, y, count); }
+
 int rk_collect_above(const float *x, int n, float threshold, int32_t *out, int capacity) {
   int found = 0;
   for (int i = 0; i < n; i++) {

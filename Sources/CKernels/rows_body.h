@@ -105,3 +105,7 @@ RK_TARGET static void RK_FN(rope)(const float *x, float *y, int heads, int head_
     for (int i = rotary; i < head_dim; i++) y[i] = x[i];
   }
 }
+
+RK_TARGET static void RK_FN(f32_to_bf16)(const float *x, uint16_t *y, size_t count) {
+  for (size_t i = 0; i < count; i++) y[i] = rk_float_to_bf16(x[i]);
+}

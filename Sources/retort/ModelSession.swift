@@ -65,16 +65,3 @@ struct ModelSession {
       ? ((source.path as NSString).deletingLastPathComponent as NSString).lastPathComponent : last
   }
 }
-
-/// Standard output for results; standard error is for people.
-enum Output {
-  static func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
-  static func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
-
-  /// Keys sorted, so that output is the same every time.
-  static func json(_ object: Any) throws -> String {
-    let data = try JSONSerialization.data(
-      withJSONObject: object, options: [.sortedKeys, .withoutEscapingSlashes])
-    return String(decoding: data, as: UTF8.self) + "\n"
-  }
-}

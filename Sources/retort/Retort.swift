@@ -24,7 +24,7 @@ struct Retort: ParsableCommand {
       var command = try parseAsRoot()
       try command.run()
     } catch let error as RetortError {
-      FileHandle.standardError.write(Data("error: \(error)\n".utf8))
+      Output.note("error: \(error)")
       Foundation.exit(1)
     } catch {
       exit(withError: error)
