@@ -44,22 +44,33 @@ final class DenseMatrix: Sendable {
     let layout = try backend.layout(inputWidth: inputWidth, outputWidth: columns.count, narrow: narrow)
     var target = layout
     let memory = try OwnedMemory(byteCount: Int(dnnl_memory_desc_get_size(&target)), zeroed: true)
-    let plain = try OwnedMemory(byteCount: columns.count * inputWidth * 4)
-    let values = plain.base.assumingMemoryBound(to: Float.self)
     var starts: [(part: CheckedSource, start: Int)] = []
     var start = 0
     for part in parts {
       starts.append((part, start))
       start += part.rows
     }
-    pool.forRanges(columns.count, minimum: 8) { range in
-      for row in range {
-        let column = columns.lowerBound + row
-        guard let (part, start) = starts.last(where: { $0.start <= column }) else { continue }
-        rk_dequantize(part.type, part.row(column - start), values + row * inputWidth, inputWidth)
+    // A few rows at a time: the Float32 copy of a whole vocabulary would double the memory.
+    let chunk = min(columns.count, 4096)
+    let plain = try OwnedMemory(byteCount: chunk * inputWidth * 4)
+    let values = plain.base.assumingMemoryBound(to: Float.self)
+    for first in stride(from: 0, to: columns.count, by: chunk) {
+      let count = min(chunk, columns.count - first)
+      pool.forRanges(count, minimum: 8) { range in
+        for row in range {
+          let column = columns.lowerBound + first + row
+          guard let (part, start) = starts.last(where: { $0.start <= column }) else { continue }
+          rk_dequantize(part.type, part.row(column - start), values + row * inputWidth, inputWidth)
+        }
       }
+      var whole = layout
+      var share = dnnl_memory_desc_t()
+      try DenseKernels.check(
+        dnnl_memory_desc_init_submemory(
+          &share, &whole, [Int64(inputWidth), Int64(count)], [0, Int64(first)]),
+        "describe weights")
+      try reorder(plain.base, to: memory.base, share, inputWidth, count, engine: backend.engine)
     }
-    try reorder(plain.base, to: memory.base, layout, inputWidth, columns.count, engine: backend.engine)
     return memory
   }
 

@@ -42,18 +42,19 @@ struct DecoderLoader {
   /// The whole stack; `attentionBias` adds biases to the query, key and value projections.
   func decoder(attentionBias: Bool, progress: (@Sendable (Double) -> Void)?) throws -> Decoder {
     let c = configuration
-    var layers: [Decoder.Layer] = []
-    for index in 0..<c.layers {
-      layers.append(try layer("blk.\(index)", attentionBias: attentionBias))
-      progress?(Double(index + 1) / Double(c.layers + 1))
-    }
+    // The largest matrix first: its file pages and its copy are in memory together while it is packed.
     let tableSource = try weight("token_embd.weight", [c.vocabularySize, c.hiddenSize])
     let tied = !source.hasTensor("output.weight")
     let outputSource = tied ? tableSource : try weight("output.weight", [c.vocabularySize, c.hiddenSize])
     let output = Linear(weight: try backend.loadMatrix([outputSource], compute: compute), bias: nil)
-    let outputNorm = try norm("output_norm.weight")
     let table = try backend.loadTable(tableSource)
-    progress?(1)
+    tableSource.release()
+    var layers: [Decoder.Layer] = []
+    for index in 0..<c.layers {
+      layers.append(try layer("blk.\(index)", attentionBias: attentionBias))
+      progress?(Double(index + 1) / Double(c.layers))
+    }
+    let outputNorm = try norm("output_norm.weight")
     return Decoder(
       configuration: c, embedding: table, layers: layers, outputNorm: outputNorm, output: output)
   }
