@@ -8,7 +8,7 @@
 
 // MARK: Activations
 
-static void quantize_portable(const float *x, int8_t *q, rk_act_block *b) {
+static void quantize_portable(const float *x, rk_act_block *b) {
   float amax = 0;
   for (int i = 0; i < 32; i++) amax = fmaxf(amax, fabsf(x[i]));
   float inverse = amax > 0 ? 127.0f / amax : 0;
@@ -16,7 +16,7 @@ static void quantize_portable(const float *x, int8_t *q, rk_act_block *b) {
   int low = 0, high = 0;
   for (int i = 0; i < 32; i++) {
     int v = (int)nearbyintf(x[i] * inverse);
-    q[i] = (int8_t)v;
+    b->q[i] = (int8_t)v;
     if (i < 16) low += v;
     else high += v;
   }
@@ -26,15 +26,15 @@ static void quantize_portable(const float *x, int8_t *q, rk_act_block *b) {
 }
 
 #if RK_X86
-RK_AVX512 static void quantize_avx512(const float *x, int8_t *q, rk_act_block *b) {
+RK_AVX512 static void quantize_avx512(const float *x, rk_act_block *b) {
   __m512 v0 = _mm512_loadu_ps(x), v1 = _mm512_loadu_ps(x + 16);
   float amax = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(v0), _mm512_abs_ps(v1)));
   float inverse = amax > 0 ? 127.0f / amax : 0;
   b->scale = amax / 127.0f;
   __m512i i0 = _mm512_cvtps_epi32(_mm512_mul_ps(v0, _mm512_set1_ps(inverse)));
   __m512i i1 = _mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(inverse)));
-  _mm_storeu_si128((__m128i *)q, _mm512_cvtepi32_epi8(i0));
-  _mm_storeu_si128((__m128i *)(q + 16), _mm512_cvtepi32_epi8(i1));
+  _mm_storeu_si128((__m128i *)b->q, _mm512_cvtepi32_epi8(i0));
+  _mm_storeu_si128((__m128i *)(b->q + 16), _mm512_cvtepi32_epi8(i1));
   int low = _mm512_reduce_add_epi32(i0), high = _mm512_reduce_add_epi32(i1);
   b->sum_low = b->scale * (float)low;
   b->sum_high = b->scale * (float)high;
@@ -42,33 +42,36 @@ RK_AVX512 static void quantize_avx512(const float *x, int8_t *q, rk_act_block *b
 }
 #endif
 
-void rk_act_quantize(const float *x, int k, int8_t *q, rk_act_block *blocks) {
-  int fast = rk_has_avx512_vnni();
-  for (int i = 0; i < k / 32; i++) {
+static void quantize(const float *x, rk_act_block *b) {
 #if RK_X86
-    if (fast) {
-      quantize_avx512(x + 32 * i, q + 32 * i, blocks + i);
-      continue;
-    }
-#endif
-    quantize_portable(x + 32 * i, q + 32 * i, blocks + i);
+  if (rk_has_avx512_vnni()) {
+    quantize_avx512(x, b);
+    return;
   }
-  (void)fast;
+#endif
+  quantize_portable(x, b);
 }
 
-void rk_act_quantize_rest(const float *x, int k, const int8_t *q, const rk_act_block *blocks, int8_t *rest,
-                          rk_act_block *rest_blocks) {
-  float left[32];
-  for (int i = 0; i < k / 32; i++) {
-    for (int j = 0; j < 32; j++) left[j] = x[32 * i + j] - blocks[i].scale * (float)q[32 * i + j];
-    rk_act_quantize(left, 32, rest + 32 * i, rest_blocks + i);
+// Rows of the tile that begins at a row.
+static int tile_rows(int left) { return left >= 16 ? 16 : left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
+
+void rk_act_quantize(const float *x, int k, int row, int rows, rk_act_block *acts, rk_act_block *rest) {
+  int first = 0;
+  while (row >= first + tile_rows(rows - first)) first += tile_rows(rows - first);
+  size_t step = (size_t)tile_rows(rows - first), at = (size_t)first * (size_t)(k / 32) + (size_t)(row - first);
+  for (int i = 0; i < k / 32; i++, at += step) {
+    quantize(x + 32 * i, acts + at);
+    if (!rest) continue;
+    float left[32];
+    for (int j = 0; j < 32; j++) left[j] = x[32 * i + j] - acts[at].scale * (float)acts[at].q[j];
+    quantize(left, rest + at);
   }
 }
 
 // MARK: AVX-512
 
 #if RK_X86
-typedef struct { const uint8_t *panel; const int8_t *q; const rk_act_block *blocks; int k; } tile_input;
+typedef struct { const uint8_t *panel; const rk_act_block *acts; int k; } tile_input;
 
 RK_AVX512 static inline __attribute__((always_inline)) __m512 half16(const uint8_t *p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
@@ -146,7 +149,7 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(rk_type type, i
     __m512 d = half16(unit), m16 = d;
     if (info.has_min || (info.is_k && type != RK_Q6_K)) m16 = half16(unit + 32);
     for (int s = 0; s < subs; s++) {
-      int block = u * subs + s;
+      const rk_act_block *act = in.acts + (size_t)(u * subs + s) * (size_t)M;
       __m512i w[8];
       unpack(info.bits, unit + header + s * info.code_bytes, w);
       _mm_prefetch((const char *)(unit + header + s * info.code_bytes + 1536), _MM_HINT_T0);
@@ -156,10 +159,9 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(rk_type type, i
         __m512 c = _mm512_set1_ps(-32.0f), m0 = _mm512_mul_ps(d0, c), m1 = _mm512_mul_ps(d1, c);
         RK_UNROLL
         for (int m = 0; m < M; m++) {
-          const int8_t *q = in.q + (size_t)m * (size_t)in.k + 32 * block;
-          const rk_act_block *b = in.blocks + (size_t)m * (size_t)blocks + block;
-          __m512 t = _mm512_mul_ps(_mm512_cvtepi32_ps(dot4(w, q)), d0);
-          t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot4(w + 4, q + 16)), d1, t);
+          const rk_act_block *b = act + m;
+          __m512 t = _mm512_mul_ps(_mm512_cvtepi32_ps(dot4(w, b->q)), d0);
+          t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot4(w + 4, b->q + 16)), d1, t);
           acc[m] = _mm512_fmadd_ps(t, _mm512_set1_ps(b->scale), acc[m]);
           acc[m] = _mm512_fmadd_ps(m0, _mm512_set1_ps(b->sum_low), acc[m]);
           acc[m] = _mm512_fmadd_ps(m1, _mm512_set1_ps(b->sum_high), acc[m]);
@@ -177,9 +179,8 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(rk_type type, i
       }
       RK_UNROLL
       for (int m = 0; m < M; m++) {
-        const int8_t *q = in.q + (size_t)m * (size_t)in.k + 32 * block;
-        const rk_act_block *b = in.blocks + (size_t)m * (size_t)blocks + block;
-        __m512 t = _mm512_mul_ps(_mm512_cvtepi32_ps(dot8(w, q)), wd);
+        const rk_act_block *b = act + m;
+        __m512 t = _mm512_mul_ps(_mm512_cvtepi32_ps(dot8(w, b->q)), wd);
         acc[m] = _mm512_fmadd_ps(t, _mm512_set1_ps(b->scale), acc[m]);
         acc[m] = _mm512_fmadd_ps(wm, _mm512_set1_ps(b->sum), acc[m]);
       }
@@ -187,17 +188,21 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(rk_type type, i
   }
 }
 
-typedef void (*tile_function)(tile_input in, const float *bias, float *y, size_t stride, int columns);
+// `add`: the sums join what stands in y instead of the bias.
+typedef void (*tile_function)(tile_input in, const float *bias, float *y, size_t stride, int columns, int add);
 
 #define TILE(TYPE, M)                                                                                       \
   RK_AVX512 static void tile_##TYPE##_##M(tile_input in, const float *bias, float *y, size_t stride,        \
-                                          int columns) {                                                    \
+                                          int columns, int add) {                                           \
     __m512 acc[16];                                                                                         \
     tile(RK_##TYPE, M, in, acc);                                                                            \
     __mmask16 mask = (__mmask16)((1u << columns) - 1);                                                      \
     __m512 b = bias ? _mm512_maskz_loadu_ps(mask, bias) : _mm512_setzero_ps();                              \
-    RK_UNROLL for (int m = 0; m < M; m++)                                                                           \
-      _mm512_mask_storeu_ps(y + (size_t)m * stride, mask, _mm512_add_ps(acc[m], b));                        \
+    RK_UNROLL for (int m = 0; m < M; m++) {                                                                 \
+      float *out = y + (size_t)m * stride;                                                                  \
+      __m512 base = add ? _mm512_maskz_loadu_ps(mask, out) : b;                                             \
+      _mm512_mask_storeu_ps(out, mask, _mm512_add_ps(acc[m], base));                                        \
+    }                                                                                                       \
   }
 #define TILES(TYPE) TILE(TYPE, 1) TILE(TYPE, 2) TILE(TYPE, 4) TILE(TYPE, 8) TILE(TYPE, 16)
 TILES(Q4_0) TILES(Q4_1) TILES(Q5_0) TILES(Q5_1) TILES(Q8_0) TILES(Q4_K) TILES(Q5_K) TILES(Q6_K)
@@ -218,21 +223,21 @@ static uint8_t packed_code(lean_info info, const uint8_t *codes, int n, int k) {
   return low;
 }
 
-static float portable_element(rk_type type, const uint8_t *panel, int n, int k, const int8_t *q,
-                              const rk_act_block *blocks) {
+static float portable_element(rk_type type, const uint8_t *panel, int n, int k, const rk_act_block *acts,
+                              int step) {
   lean_info info = lean_describe(type);
   int subs = info.is_k ? 8 : 1, header = lean_header_bytes(info);
   float acc = 0;
   for (int block = 0; block < k / 32; block++) {
     const uint8_t *unit = panel + (size_t)(block / subs) * (size_t)lean_unit_bytes(info);
+    const rk_act_block *b = acts + (size_t)block * (size_t)step;
     int s = block % subs, low = 0, high = 0;
     const uint8_t *codes = unit + header + s * info.code_bytes;
     for (int i = 0; i < 32; i++) {
-      int product = packed_code(info, codes, n, i) * q[32 * block + i];
+      int product = packed_code(info, codes, n, i) * b->q[i];
       if (i < 16) low += product;
       else high += product;
     }
-    const rk_act_block *b = blocks + block;
     float d = rk_half_to_float(read_u16(unit + 2 * n));
     if (type == RK_Q6_K) {
       float d0 = d * (int8_t)unit[64 + s * 32 + n], d1 = d * (int8_t)unit[64 + s * 32 + 16 + n];
@@ -253,33 +258,41 @@ static float portable_element(rk_type type, const uint8_t *panel, int n, int k, 
 
 // MARK: Entry
 
+static void run_tile(rk_type type, const uint8_t *panel, int k, int M, const rk_act_block *acts,
+                     const float *bias, float *y, size_t stride, int columns, int add) {
+#if RK_X86
+  if (rk_has_avx512_vnni()) {
+    int which = M == 16 ? 4 : M == 8 ? 3 : M / 2;
+    tiles[type][which]((tile_input){panel, acts, k}, bias, y, stride, columns, add);
+    return;
+  }
+#endif
+  for (int m = 0; m < M; m++)
+    for (int i = 0; i < columns; i++) {
+      float *out = y + (size_t)m * stride + i;
+      *out = portable_element(type, panel, i, k, acts + m, M) + (add ? *out : bias ? bias[i] : 0);
+    }
+}
+
 void rk_lean_gemm(rk_type type, const uint8_t *panels, int panel_begin, int panel_end, int n, int k,
-                  const int8_t *q, const rk_act_block *blocks, int rows, const float *bias, float *y,
+                  const rk_act_block *acts, const rk_act_block *rest, int rows, const float *bias, float *y,
                   size_t y_stride) {
   size_t panel_bytes = rk_lean_panel_bytes(type, k);
   // Activations of a chunk of rows stay in the second-level cache while the panels pass by.
-  int chunk = 16 * 32768 / (k > 32768 ? 32768 : k);
+  int chunk = 16 * 24576 / (k > 24576 ? 24576 : k);
   chunk = chunk < 16 ? 16 : chunk / 16 * 16;
   for (int begin = 0; begin < rows; begin += chunk) {
     int end = begin + chunk < rows ? begin + chunk : rows;
     for (int p = panel_begin; p < panel_end; p++) {
       const uint8_t *panel = panels + (size_t)p * panel_bytes;
-      int columns = n - 16 * p < 16 ? n - 16 * p : 16;
+      int columns = n - 16 * p < 16 ? n - 16 * p : 16, M;
       const float *b = bias ? bias + 16 * p : NULL;
-      for (int r = begin; r < end;) {
-        const int8_t *rq = q + (size_t)r * (size_t)k;
-        const rk_act_block *rb = blocks + (size_t)r * (size_t)(k / 32);
+      for (int r = begin; r < end; r += M) {
+        M = tile_rows(end - r);
+        size_t at = (size_t)r * (size_t)(k / 32);
         float *out = y + (size_t)r * y_stride + 16 * p;
-#if RK_X86
-        if (rk_has_avx512_vnni()) {
-          int left = end - r, which = left >= 16 ? 4 : left >= 8 ? 3 : left >= 4 ? 2 : left >= 2 ? 1 : 0;
-          tiles[type][which]((tile_input){panel, rq, rb, k}, b, out, y_stride, columns);
-          r += 1 << which;
-          continue;
-        }
-#endif
-        for (int i = 0; i < columns; i++) out[i] = portable_element(type, panel, i, k, rq, rb) + (b ? b[i] : 0);
-        r++;
+        run_tile(type, panel, k, M, acts + at, b, out, y_stride, columns, 0);
+        if (rest) run_tile(type, panel, k, M, rest + at, NULL, out, y_stride, columns, 1);
       }
     }
   }

@@ -90,43 +90,24 @@ extension CPUBackend {
     let source = try floats(x)
     let target = try floats(y)
     let rows = x.rows
-    let codeRows = matrix.isPaired ? 2 * rows : rows
-    let codeBytes = (QuantizedActivations.byteCount(rows: codeRows, width: matrix.inputWidth) + 63) / 64 * 64
-    let pairStride = matrix.outputWidth
-    let memory = try scratch(codeBytes + (matrix.isPaired ? codeRows * pairStride * 4 : 0))
-    let activations = QuantizedActivations(scratch: memory, rows: codeRows, width: matrix.inputWidth)
+    let blocks = rows * (matrix.inputWidth / 32)
+    let memory = try scratch(blocks * (matrix.isPaired ? 2 : 1) * MemoryLayout<rk_act_block>.stride)
+    let activations = memory.assumingMemoryBound(to: rk_act_block.self)
+    let rest = matrix.isPaired ? activations + blocks : nil
     pool.forRanges(rows, minimum: 8) { range in
       for row in range {
-        let x = source + row * x.rowStride
-        if matrix.isPaired {
-          activations.quantizePair(row: row, of: rows, from: x)
-        } else {
-          activations.quantize(row: row, from: x)
-        }
+        rk_act_quantize(
+          source + row * x.rowStride, Int32(matrix.inputWidth), Int32(row), Int32(rows), activations, rest)
       }
     }
-    let pairs = (memory + codeBytes).assumingMemoryBound(to: Float.self)
     let tasks = matrix.leanTasks
     pool.run(tasks.count) { index, _ in
       let task = tasks[index]
       guard case .lean(let part, let column, _) = matrix.parts[task.part] else { return }
-      let output = (part.isPaired ? pairs : target) + column
       rk_lean_gemm(
         part.type, part.panels.base.assumingMemoryBound(to: UInt8.self), Int32(task.panels.lowerBound),
-        Int32(task.panels.upperBound), Int32(part.outputWidth), Int32(part.inputWidth), activations.codes,
-        activations.blocks, Int32(part.isPaired ? codeRows : rows),
-        part.isPaired ? nil : bias.map { UnsafePointer($0 + column) }, output,
-        part.isPaired ? pairStride : y.rowStride)
-      guard part.isPaired else { return }
-      // The task adds up its own columns while they are in its cache.
-      let first = task.panels.lowerBound * 16
-      let width = min(part.outputWidth, task.panels.upperBound * 16) - first
-      for row in 0..<rows {
-        let sum = target + row * y.rowStride + column + first
-        let halves = pairs + row * pairStride + column + first
-        rk_add(halves, halves + rows * pairStride, sum, Int32(width))
-        if let bias { rk_add(sum, bias + column + first, sum, Int32(width)) }
-      }
+        Int32(task.panels.upperBound), Int32(part.outputWidth), Int32(part.inputWidth), activations,
+        part.isPaired ? rest : nil, Int32(rows), bias.map { $0 + column }, target + column, y.rowStride)
     }
   }
 

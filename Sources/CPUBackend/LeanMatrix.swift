@@ -43,34 +43,3 @@ final class LeanMatrix: Sendable {
     return stride(from: 0, to: panelCount, by: balanced).map { $0..<min(panelCount, $0 + balanced) }
   }
 }
-
-/// Activations quantised to int8 with one scale per 32 elements.
-struct QuantizedActivations {
-  let codes: UnsafeMutablePointer<Int8>
-  let blocks: UnsafeMutablePointer<rk_act_block>
-  let width: Int
-
-  static func byteCount(rows: Int, width: Int) -> Int {
-    rows * width + 64 + rows * (width / 32) * MemoryLayout<rk_act_block>.stride
-  }
-
-  init(scratch: UnsafeMutableRawPointer, rows: Int, width: Int) {
-    codes = scratch.assumingMemoryBound(to: Int8.self)
-    let offset = (rows * width + 63) / 64 * 64
-    blocks = (scratch + offset).assumingMemoryBound(to: rk_act_block.self)
-    self.width = width
-  }
-
-  func quantize(row: Int, from x: UnsafePointer<Float>) {
-    rk_act_quantize(x, Int32(width), codes + row * width, blocks + row * (width / 32))
-  }
-
-  /// Row `row`: the activations; row `rows + row`: what their rounding left.
-  func quantizePair(row: Int, of rows: Int, from x: UnsafePointer<Float>) {
-    let perRow = width / 32
-    quantize(row: row, from: x)
-    rk_act_quantize_rest(
-      x, Int32(width), codes + row * width, blocks + row * perRow, codes + (rows + row) * width,
-      blocks + (rows + row) * perRow)
-  }
-}

@@ -37,17 +37,20 @@ size_t rk_lean_panel_bytes(rk_type type, int k);
 // Packs `rows` (1...16) source rows of k elements, `row_bytes` apart, into one panel; missing rows are zero.
 void rk_lean_pack(rk_type type, const uint8_t *source, size_t row_bytes, int rows, int k, uint8_t *panel);
 
-// Scale and sums of 32 activations.
-typedef struct { float scale, sum, sum_low, sum_high; } rk_act_block;
-// Quantises one row to int8 with a scale per 32 elements.
-void rk_act_quantize(const float *x, int k, int8_t *q, rk_act_block *blocks);
-// Quantises what `q` and `blocks` left of x, so that both together hold about 15 bits.
-void rk_act_quantize_rest(const float *x, int k, const int8_t *q, const rk_act_block *blocks, int8_t *rest,
-                          rk_act_block *rest_blocks);
+// 32 activations of a row: int8 codes, their scale and scaled sums.
+typedef struct {
+  int8_t q[32];
+  float scale, sum, sum_low, sum_high;
+} rk_act_block;
+// Rows are quantised in tiles of 16, then 8, 4, 2 and 1 as the number of rows allows; a tile of M rows holds its
+// blocks as [k / 32][M], so that the product reads them in one stream. Quantises row `row` of `rows` into `acts`,
+// which has room for rows · k / 32 blocks. Where `rest` is not null, it takes what the rounding left, in the same
+// order: both together hold about 15 bits.
+void rk_act_quantize(const float *x, int k, int row, int rows, rk_act_block *acts, rk_act_block *rest);
 // y[r][16 p + i] for panels [panel_begin, panel_end) and all rows; `n` is the true output width of this matrix.
-// bias may be null.
+// `rest` and `bias` may be null.
 void rk_lean_gemm(rk_type type, const uint8_t *panels, int panel_begin, int panel_end, int n, int k,
-                  const int8_t *q, const rk_act_block *blocks, int rows, const float *bias, float *y,
+                  const rk_act_block *acts, const rk_act_block *rest, int rows, const float *bias, float *y,
                   size_t y_stride);
 
 // MARK: Conversions
