@@ -1,12 +1,12 @@
 // Attention over a paged cache with an online softmax (Milakov and Gimelshein, 2018).
 //
-// Work goes tile by tile: up to 4 query rows of one key head against chunks of 64 tokens that start at multiples
+// Work goes tile by tile: up to 6 query rows of one key head against chunks of 64 tokens that start at multiples
 // of 64, so that a row's order of sums depends on its position alone. Keys lie transposed, 16 tokens to a
 // vector, which spares every horizontal sum.
 #include "internal.h"
 
 #define CHUNK 64
-#define ROWS 4
+#define ROWS 6
 #define MAX_DIM 256
 
 static size_t element(const rk_kv_view *v) { return v->half ? 2 : 4; }
@@ -120,12 +120,14 @@ INLINE __m512 exp16(__m512 x) {
 INLINE void score_groups(const rk_kv_view *v, const uint8_t *const *keys, int groups, row_tile *t, int R, int half) {
   __m512 s[ROWS][4];
   size_t bytes = half ? 32 : 64;
+  RK_UNROLL
   for (int r = 0; r < R; r++)
     for (int g = 0; g < 4; g++) s[r][g] = _mm512_setzero_ps();
   if (groups == 4) {
     for (int d = 0; d < v->head_dim; d++) {
       __m512 k0 = load16(keys[0] + (size_t)d * bytes, half), k1 = load16(keys[1] + (size_t)d * bytes, half);
       __m512 k2 = load16(keys[2] + (size_t)d * bytes, half), k3 = load16(keys[3] + (size_t)d * bytes, half);
+      RK_UNROLL
       for (int r = 0; r < R; r++) {
         __m512 q = _mm512_set1_ps(t->q[r][d]);
         s[r][0] = _mm512_fmadd_ps(q, k0, s[r][0]);
@@ -138,10 +140,12 @@ INLINE void score_groups(const rk_kv_view *v, const uint8_t *const *keys, int gr
     for (int g = 0; g < groups; g++)
       for (int d = 0; d < v->head_dim; d++) {
         __m512 k = load16(keys[g] + (size_t)d * bytes, half);
+        RK_UNROLL
         for (int r = 0; r < R; r++) s[r][g] = _mm512_fmadd_ps(_mm512_set1_ps(t->q[r][d]), k, s[r][g]);
       }
   }
   __m512 scale = _mm512_set1_ps(v->scale);
+  RK_UNROLL
   for (int r = 0; r < R; r++)
     for (int g = 0; g < groups; g++)
       _mm512_storeu_ps(t->scores + r * CHUNK + 16 * g, _mm512_mul_ps(s[r][g], scale));
@@ -158,6 +162,7 @@ INLINE void accumulate(const rk_kv_view *v, const uint8_t *const *values, int co
       mask[i] = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1 << left) - 1) : 0;
     }
     __m512 a[ROWS][4];
+    RK_UNROLL
     for (int r = 0; r < R; r++)
       for (int i = 0; i < 4; i++)
         a[r][i] = _mm512_mul_ps(_mm512_loadu_ps(t->acc + r * MAX_DIM + c + 16 * i), _mm512_set1_ps(correction[r]));
@@ -172,6 +177,7 @@ INLINE void accumulate(const rk_kv_view *v, const uint8_t *const *values, int co
         x0 = load_tail(p, half, mask[0]), x1 = load_tail(p + 16 * bytes, half, mask[1]);
         x2 = load_tail(p + 32 * bytes, half, mask[2]), x3 = load_tail(p + 48 * bytes, half, mask[3]);
       }
+      RK_UNROLL
       for (int r = 0; r < R; r++) {
         __m512 w = _mm512_set1_ps(t->scores[r * CHUNK + j]);
         a[r][0] = _mm512_fmadd_ps(w, x0, a[r][0]);
@@ -180,6 +186,7 @@ INLINE void accumulate(const rk_kv_view *v, const uint8_t *const *values, int co
         a[r][3] = _mm512_fmadd_ps(w, x3, a[r][3]);
       }
     }
+    RK_UNROLL
     for (int r = 0; r < R; r++)
       for (int i = 0; i < 4; i++) _mm512_storeu_ps(t->acc + r * MAX_DIM + c + 16 * i, a[r][i]);
   }
@@ -239,10 +246,11 @@ INLINE void wide_tile(const rk_kv_view *v, const int32_t *table, int kv_head, ro
   RK_AVX512 static void wide_##R##_##HALF(const rk_kv_view *v, const int32_t *table, int kv_head, row_tile *t) { \
     wide_tile(v, table, kv_head, t, R, HALF);                                                             \
   }
-WIDE(1, 0) WIDE(2, 0) WIDE(3, 0) WIDE(4, 0) WIDE(1, 1) WIDE(2, 1) WIDE(3, 1) WIDE(4, 1)
+WIDE(1, 0) WIDE(2, 0) WIDE(3, 0) WIDE(4, 0) WIDE(5, 0) WIDE(6, 0)
+WIDE(1, 1) WIDE(2, 1) WIDE(3, 1) WIDE(4, 1) WIDE(5, 1) WIDE(6, 1)
 typedef void (*wide_function)(const rk_kv_view *, const int32_t *, int, row_tile *);
-static const wide_function wide_tiles[2][4] = {{wide_1_0, wide_2_0, wide_3_0, wide_4_0},
-                                               {wide_1_1, wide_2_1, wide_3_1, wide_4_1}};
+static const wide_function wide_tiles[2][ROWS] = {{wide_1_0, wide_2_0, wide_3_0, wide_4_0, wide_5_0, wide_6_0},
+                                                  {wide_1_1, wide_2_1, wide_3_1, wide_4_1, wide_5_1, wide_6_1}};
 #endif
 
 // MARK: Entry

@@ -44,7 +44,9 @@ public final class ModelRunner: StepRunner, Sendable {
 
   public func run(_ batch: BatchMetadata, outputRows: [Int32]) throws -> any StepLogits {
     let step = ForwardStep(backend: backend, batch: try backend.prepare(batch), cache: cache)
-    return DeviceLogits(logits: try model.forward(step, outputRows: outputRows), backend: backend)
+    // A step of prefill alone asks for no logits; one row spares every operation the empty case.
+    let rows = outputRows.isEmpty ? [0] : outputRows
+    return DeviceLogits(logits: try model.forward(step, outputRows: rows), backend: backend)
   }
 
   private struct DeviceLogits: StepLogits {

@@ -72,11 +72,14 @@ public final class Decoder: DecoderModel, Sendable {
     let backend = step.backend
     var hidden = try backend.embedding(embedding, step.batch)
     for (index, layer) in layers.enumerated() {
-      let attended = try layer.attention(layer.attentionNorm(hidden, backend), layer: index, step)
+      // After the last layer's attention only the rows whose logits are asked for go on.
+      let kept = index == layers.count - 1 ? outputRows : nil
+      let attended = try layer.attention(
+        layer.attentionNorm(hidden, backend), layer: index, step, outputRows: kept)
+      if let kept { hidden = try backend.gatherRows(hidden, kept) }
       hidden = try backend.add(hidden, attended)
       hidden = try backend.add(hidden, layer.mlp(layer.mlpNorm(hidden, backend), backend))
     }
-    let last = try backend.gatherRows(hidden, outputRows)
-    return try output(outputNorm(last, backend), backend)
+    return try output(outputNorm(hidden, backend), backend)
   }
 }

@@ -11,7 +11,10 @@ public struct SelfAttention: Sendable {
   let headDim: Int
   let rope: RoPE
 
-  func callAsFunction(_ x: Tensor, layer: Int, _ step: ForwardStep) throws -> Tensor {
+  /// - Parameter outputRows: rows to return, packed; nil for all. Keys and values are written for every row.
+  func callAsFunction(_ x: Tensor, layer: Int, _ step: ForwardStep, outputRows: [Int32]? = nil) throws
+    -> Tensor
+  {
     let backend = step.backend
     let queryWidth = heads * headDim
     let keyWidth = kvHeads * headDim
@@ -23,6 +26,7 @@ public struct SelfAttention: Sendable {
     let attended = try backend.attention(
       query, heads: heads, scale: 1 / Float(headDim).squareRoot(), layer: layer, cache: step.cache, step.batch
     )
-    return try output(attended, backend)
+    let kept = try outputRows.map { try backend.gatherRows(attended, $0) } ?? attended
+    return try output(kept, backend)
   }
 }
