@@ -195,6 +195,11 @@ public final class Engine {
         }
         continue
       }
+      if let error = row.error {
+        events.append(.failed(id: id, error))
+        forget(id)
+        continue
+      }
       accept(row, &sequence, &events)
       scheduler[id] = sequence
       if sequence.finishReason != nil { conclude(id, &events) }
