@@ -59,7 +59,7 @@ public final class Engine {
     self.tokenizer = tokenizer
     self.limits = limits
     scheduler = Scheduler(
-      limits: .init(sequences: limits.sequences, tokens: limits.stepTokens),
+      limits: .init(sequences: max(1, limits.sequences), tokens: max(1, limits.stepTokens)),
       blocks: BlockManager(
         blocks: max(1, (limits.cacheTokens + limits.blockSize - 1) / limits.blockSize),
         blockSize: limits.blockSize))
