@@ -76,6 +76,30 @@ import Tokenizers
     #expect(stopped > 10)
   }
 
+  @Test("A forced choice fits even where the kept text takes more tokens than were generated")
+  func choiceAtTheLimit() throws {
+    let tokenizer = try EngineTextTests.tokenizer()
+    let limits = Engine.Limits(sequences: 1, stepTokens: 20, context: 40, cacheTokens: 40, blockSize: 4)
+    let choice = ForcedChoice(
+      cueTokens: [1, 2, 3], queries: [.init(path: [], tokens: [1]), .init(path: [2, 9], tokens: [40])])
+    var longer = 0
+    for seed in 0..<200 as Range<UInt64> {
+      var random = TestRandom(seed)
+      let request = GenerationRequest(
+        prompt: random.ids(7, below: 200), sampling: SamplingParameters(temperature: 1, seed: seed),
+        maxTokens: 40, stopStrings: ["e", "t", "a"], forcedChoice: choice)
+      let outcome = try Engine.alone(
+        request, limits, vocabularySize: EngineTextTests.vocabulary, tokenizer: tokenizer)
+      let completion = try outcome.get()
+      #expect(completion.choiceLogProbabilities.count == 2)
+      if completion.finishReason == .stop {
+        longer +=
+          tokenizer.encode(completion.text, parseSpecial: false).count + 12 > limits.context ? 1 : 0
+      }
+    }
+    #expect(longer > 0)
+  }
+
   @Test("The same seed gives the same text whatever else is in the batch, another seed another text")
   func seeds() throws {
     let tokenizer = try EngineTextTests.tokenizer()
