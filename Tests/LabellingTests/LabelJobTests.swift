@@ -22,12 +22,13 @@ import Tokenizers
     #"{"pair_id":"f","query":"火","title":"naïve café","attributes":"size: 12; colour: blue"}"#,
     #"{"pair_id":"g","query":"label","title":"item"}"#,
   ]
-  static let context = 2400
 
   struct Setting {
     var batch: Int
     var cacheTokens: Int
     var stepTokens = 512
+    var context = 2400
+    var maxTokens = 14
   }
 
   static func run(
@@ -38,10 +39,11 @@ import Tokenizers
     let file = try TemporaryFile(name: "pairs.jsonl", rows.joined(separator: "\n") + "\n")
     let job = LabelJob(
       engine: try model.engine(
-        sequences: setting.batch, context: context, cacheTokens: setting.cacheTokens,
+        sequences: setting.batch, context: setting.context, cacheTokens: setting.cacheTokens,
         stepTokens: setting.stepTokens),
       encoder: try model.encoder(reasoning), reader: try PairReader(path: file.path),
-      settings: .init(sampling: sampling, maxTokens: 14, batch: setting.batch, limit: limit, model: "tiny"))
+      settings: .init(
+        sampling: sampling, maxTokens: setting.maxTokens, batch: setting.batch, limit: limit, model: "tiny"))
     var (records, errors, lines) = ([LabelRecord](), [RowError](), [String]())
     for _ in 0..<5000 where !job.isDone {
       for outcome in try job.step() {
@@ -98,13 +100,28 @@ import Tokenizers
     #expect(errors.map(\.line) == [2])
   }
 
+  @Test("A pair whose answer outgrows the cache is an error with its line and id")
+  func overflow() throws {
+    let model = try TinyModel()
+    let longest = try model.encoder(.full).tokens(
+      Pair(pairID: "a", query: "red hose 50 ft", title: "Garden hose, 50 ft")
+    ).count
+    let setting = Setting(batch: 2, cacheTokens: longest + 24, context: 4000, maxTokens: 100)
+    let (records, errors, _, job) = try LabelJobTests.run(
+      .full, setting, sampling: SamplingParameters(), limit: 3)
+    #expect(errors.map(\.line).sorted() == [1, 2, 3])
+    #expect(errors.map(\.pairID) == ["a", nil, "c"])
+    #expect(errors.map(\.reason.code) == [.contextOverflow, .malformedRow, .contextOverflow])
+    #expect(records.isEmpty && job.failed == 3)
+  }
+
   @Test("A record's distribution is that of every label's tokens run on their own")
   func directEvaluation() throws {
     let (records, _, _, _) = try LabelJobTests.run(
       .direct, Setting(batch: 4, cacheTokens: 9600), sampling: SamplingParameters(), limit: 3)
     let model = try TinyModel()
     let encoder = try model.encoder(.direct)
-    let runner = try model.runner(cacheTokens: LabelJobTests.context)
+    let runner = try model.runner(cacheTokens: 2400)
     let table = (0..<Int32(runner.cacheSpec.blocks)).map { $0 }
     let pair = Pair(pairID: "c", query: "size 12", title: "<|im_end|> shoe")
     let prompt = encoder.tokens(pair)
