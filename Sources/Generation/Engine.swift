@@ -59,7 +59,7 @@ public final class Engine {
     self.tokenizer = tokenizer
     self.limits = limits
     scheduler = Scheduler(
-      limits: .init(sequences: limits.sequences, tokens: limits.stepTokens),
+      limits: .init(sequences: max(1, limits.sequences), tokens: max(1, limits.stepTokens)),
       blocks: BlockManager(
         blocks: max(1, (limits.cacheTokens + limits.blockSize - 1) / limits.blockSize),
         blockSize: limits.blockSize))
@@ -87,7 +87,6 @@ public final class Engine {
         .invalidArgument, "a token id is outside the vocabulary of \(runner.vocabularySize)", field: "prompt",
         remedy: "Use the tokenizer that belongs to the model.")
     }
-    let room = min(limits.context, scheduler.blocks.total * limits.blockSize)
     let needed = request.prompt.count + reserved(request) + (request.maxTokens > 0 ? 1 : 0)
     guard needed <= room else {
       throw RetortError(
@@ -100,6 +99,9 @@ public final class Engine {
     if let tokenizer { detokenizers[id] = StreamingDetokenizer(tokenizer) }
     return id
   }
+
+  /// Tokens that one sequence may reach.
+  private var room: Int { min(limits.context, scheduler.blocks.total * limits.blockSize) }
 
   /// Tokens kept free for the forced choice.
   private func reserved(_ request: GenerationRequest) -> Int {
@@ -195,6 +197,11 @@ public final class Engine {
         }
         continue
       }
+      if let error = row.error {
+        events.append(.failed(id: id, error))
+        forget(id)
+        continue
+      }
       accept(row, &sequence, &events)
       scheduler[id] = sequence
       if sequence.finishReason != nil { conclude(id, &events) }
@@ -237,18 +244,32 @@ public final class Engine {
       scheduler[id] = sequence
       return finish(id, &events)
     }
-    // The kept text is tokenised anew, so that the context at the choice is what its text says, however the
-    // stop string was split into tokens.
     let prompt = sequence.request.prompt
-    let kept =
-      sequence.text.isStopped
-      ? (tokenizer?.encode(sequence.text.text, parseSpecial: false) ?? []) : sequence.generated
+    let kept = keptTokens(sequence)
     let agreed = zip(kept, sequence.generated).prefix { $0 == $1 }.count
     sequence.tokens = prompt + kept + choice.cueTokens
     sequence.computed = min(sequence.computed, prompt.count + agreed)
     sequence.choiceBase = sequence.tokens.count
     sequence.beginQuery(0, choice)
     scheduler[id] = sequence
+  }
+
+  /// The answer's tokens that a forced choice follows.
+  ///
+  /// The kept text is tokenised anew, so that the context at the choice is what its text says, however the stop
+  /// string was split into tokens.
+  private func keptTokens(_ sequence: Sequence) -> [Int32] {
+    guard sequence.text.isStopped, let tokenizer else { return sequence.generated }
+    let text = sequence.text.text
+    let kept = tokenizer.encode(text, parseSpecial: false)
+    guard sequence.request.prompt.count + kept.count + reserved(sequence.request) > room else { return kept }
+    // Broken characters, written U+FFFD, take more tokens than were generated and do not fit: the generated
+    // tokens do, as far as they lie within the kept text.
+    var generated = sequence.generated
+    while !text.utf8.starts(with: tokenizer.decode(generated, skipSpecial: true).utf8) {
+      generated.removeLast()
+    }
+    return generated
   }
 
   private func finish(_ id: Int, _ events: inout [Event]) {

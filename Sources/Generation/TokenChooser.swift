@@ -8,6 +8,8 @@ struct TokenChooser {
     var logProbability: Float = 0
     /// Log-probabilities of the forced choice's tokens.
     var chosen: [Float] = []
+    /// Set where the row's logits are not numbers, and nothing can be chosen.
+    var error: RetortError?
   }
 
   let vocabularySize: Int
@@ -25,6 +27,11 @@ struct TokenChooser {
         let sequence = sequences[index]
         if case .choosing = sequence.phase {
           choices[index].chosen = rows[index].chosenLogProbabilities
+          open.remove(index)
+          continue
+        }
+        guard rows[index].logSumExp.isFinite else {
+          choices[index].error = notNumbers(sequence)
           open.remove(index)
           continue
         }
@@ -52,6 +59,13 @@ struct TokenChooser {
       }
     }
     return choices
+  }
+
+  private func notNumbers(_ sequence: Sequence) -> RetortError {
+    RetortError(
+      .deviceFailure, "the model's logits are not numbers", field: "logits",
+      position: "token \(sequence.generated.count) of the answer",
+      remedy: "Try --compute f32 or another backend; if it persists, the model file is damaged.")
   }
 
   private func request(_ sequence: Sequence) -> LogProbabilityRequest {

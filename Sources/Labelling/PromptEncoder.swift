@@ -33,7 +33,9 @@ public struct PromptEncoder: Sendable {
   func tokens(_ pair: Pair) -> [Int32] {
     let user = prompt.user(pair)
     let mark = "\u{0}"
-    let rendered = template.render([ChatMessage(.system, prompt.system), ChatMessage(.user, mark)])
+    let rendered = template.render(
+      [ChatMessage(.system, prompt.system), ChatMessage(.user, mark)],
+      bosToken: tokenizer.bosID.map { tokenizer.decode([$0], skipSpecial: false) })
     let parts = rendered.split(separator: mark, maxSplits: 1, omittingEmptySubsequences: false)
     guard parts.count == 2 else { return tokenizer.encode(rendered + prompt.answerPrefix) }
     let isPlain = !tokenizer.encode(user).contains(where: tokenizer.isSpecial)
