@@ -12,10 +12,17 @@ public final class AtomicFile {
 
   /// Opens a temporary file beside `path`.
   ///
-  /// - Throws: `fileUnavailable` where the folder cannot be written.
+  /// - Throws: `fileUnavailable` where the folder cannot be written, or where a folder, device or pipe has the
+  ///   name: taking its place would destroy it.
   public init(path: String) throws {
     self.path = path
     temporaryPath = path + ".partial-\(getpid())"
+    var info = stat()
+    if stat(path, &info) == 0, info.st_mode & S_IFMT != S_IFREG {
+      throw RetortError(
+        .fileUnavailable, "the name belongs to something that is not a regular file", file: path,
+        remedy: "Choose another name for the output.")
+    }
     descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else {
       throw RetortError(

@@ -109,7 +109,7 @@ public final class Engine {
     return choice.cueTokens.count + (choice.queries.map(\.path.count).max() ?? 0)
   }
 
-  /// Runs one step; returns what happened, in order of the sequences' ids.
+  /// Runs one step; returns what happened.
   ///
   /// - Throws: what the device reports; a sequence's own failure is an event instead.
   public func step() throws -> [Event] {

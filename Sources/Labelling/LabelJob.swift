@@ -52,6 +52,8 @@ public final class LabelJob {
     self.engine = engine
     self.encoder = encoder
     self.reader = reader
+    var settings = settings
+    settings.batch = max(1, settings.batch)
     self.settings = settings
   }
 

@@ -93,7 +93,8 @@ struct Generate: ParsableCommand {
     guard chat else { return session.tokenizer.encode(text, parseSpecial: true, addSpecial: true) }
     var messages = [ChatMessage(.user, text)]
     if let system { messages.insert(ChatMessage(.system, system), at: 0) }
-    return session.tokenizer.encode(session.template.render(messages), parseSpecial: true)
+    let bos = session.tokenizer.bosID.map { session.tokenizer.decode([$0], skipSpecial: false) }
+    return session.tokenizer.encode(session.template.render(messages, bosToken: bos), parseSpecial: true)
   }
 
   private struct Timings {

@@ -182,4 +182,11 @@ private func text(_ path: String) throws -> String {
   @Test func everyCodeHasItsOwnPrintedName() {
     #expect(Set(RetortError.Code.allCases.map(\.rawValue)).count == RetortError.Code.allCases.count)
   }
+
+  @Test func anOutputNeverTakesTheNameOfADeviceOrFolder() {
+    for path in ["/dev/null", NSTemporaryDirectory()] {
+      let error = #expect(throws: RetortError.self) { _ = try AtomicFile(path: path) }
+      #expect(error?.code == .fileUnavailable)
+    }
+  }
 }
