@@ -99,9 +99,10 @@ private func text(_ path: String) throws -> String {
   @Test func aFinalNameThatIsAFolderIsRefusedAndTheTemporaryFileRemoved() throws {
     try withFolder { folder in
       let path = folder + "/out"
-      try FileManager.default.createDirectory(atPath: path + "/full", withIntermediateDirectories: true)
       let file = try AtomicFile(path: path)
       try file.write("text")
+      // The folder takes the name after the file was begun.
+      try FileManager.default.createDirectory(atPath: path + "/full", withIntermediateDirectories: true)
       #expect(thrownError { try file.commit() }?.code == .writeFailed)
       #expect(try names(in: folder) == ["out"])
     }
