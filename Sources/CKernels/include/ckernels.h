@@ -7,10 +7,9 @@
 
 // MARK: Processor
 
-// Whether AVX-512 with VNNI is used; set RK_PORTABLE to 1 with rk_force_portable to test the portable code.
+// Whether AVX-512 with VNNI is used; never in a build with -DRK_PORTABLE.
 int rk_has_avx512_vnni(void);
 int rk_has_avx512_bf16(void);
-void rk_force_portable(int portable);
 // Makes OpenMP regions that this thread opens (oneDNN's) run on this thread alone.
 void rk_openmp_single_thread(void);
 
