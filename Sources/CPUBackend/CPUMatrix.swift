@@ -2,11 +2,16 @@ import Basics
 import CKernels
 import Tensors
 
-/// A matrix as the CPU multiplies it: quantised panels, a oneDNN matrix, or several side by side.
+/// A matrix as the CPU multiplies it: panels of codes, a oneDNN matrix, or several side by side.
 final class CPUMatrix: MatrixWeight, Sendable {
   enum Part: Sendable {
-    case lean(LeanMatrix, column: Int, tasks: [Range<Int>])
+    case panels(PanelMatrix, column: Int, tasks: [Range<Int>])
     case dense(DenseMatrix, column: Int)
+
+    var isPanels: Bool {
+      if case .panels = self { return true }
+      return false
+    }
   }
 
   let inputWidth: Int
@@ -15,8 +20,8 @@ final class CPUMatrix: MatrixWeight, Sendable {
   let parts: [Part]
   /// Whether any part takes its activations at 15 bits.
   let isPaired: Bool
-  /// Tasks of all lean parts: (part, panels).
-  let leanTasks: [(part: Int, panels: Range<Int>)]
+  /// Tasks of all parts in panels: (part, panels).
+  let panelTasks: [(part: Int, panels: Range<Int>)]
 
   init(inputWidth: Int, outputWidth: Int, byteCount: Int, parts: [Part]) {
     self.inputWidth = inputWidth
@@ -25,11 +30,11 @@ final class CPUMatrix: MatrixWeight, Sendable {
     self.parts = parts
     var tasks: [(part: Int, panels: Range<Int>)] = []
     for (index, part) in parts.enumerated() {
-      if case .lean(_, _, let ranges) = part { tasks += ranges.map { (index, $0) } }
+      if case .panels(_, _, let ranges) = part { tasks += ranges.map { (index, $0) } }
     }
-    leanTasks = tasks
+    panelTasks = tasks
     isPaired = parts.contains {
-      if case .lean(let part, _, _) = $0 { return part.isPaired }
+      if case .panels(let part, _, _) = $0 { return part.isPaired }
       return false
     }
   }
@@ -46,7 +51,7 @@ extension CPUBackend {
     }
     let outputWidth = checked.reduce(0) { $0 + $1.rows }
     let narrow = rk_has_avx512_bf16() != 0
-    if compute != .lean {
+    if compute != .lean, compute != .int8 {
       let matrix = try DenseMatrix(checked, narrow: compute != .f32 && narrow, backend: dense, pool: pool)
       return CPUMatrix(
         inputWidth: first.width, outputWidth: outputWidth, byteCount: matrix.byteCount,
@@ -56,9 +61,9 @@ extension CPUBackend {
     var column = 0
     var bytes = 0
     for part in checked {
-      if part.source.dtype.isQuantized {
-        let matrix = try LeanMatrix(part, pool: pool)
-        parts.append(.lean(matrix, column: column, tasks: matrix.tasks(threads: pool.threads)))
+      if compute == .int8 || part.source.dtype.isQuantized {
+        let matrix = try PanelMatrix(part, int8: compute == .int8, pool: pool)
+        parts.append(.panels(matrix, column: column, tasks: matrix.tasks(threads: pool.threads)))
         bytes += matrix.panels.byteCount
       } else {
         let matrix = try DenseMatrix([part], narrow: narrow, backend: dense, pool: pool)
@@ -76,7 +81,7 @@ extension CPUBackend {
     let y = try allocate(operation.outputShape, .f32)
     let biasValues = try bias.map(floats)
     try measured(operation) {
-      if !matrix.leanTasks.isEmpty { try runLean(matrix, x, biasValues, y) }
+      if !matrix.panelTasks.isEmpty { try runPanels(matrix, x, biasValues, y) }
       for case .dense(let part, let column) in matrix.parts {
         try runDense(part, column: column, x, biasValues.map { $0 + column }, y)
       }
@@ -84,30 +89,28 @@ extension CPUBackend {
     return y
   }
 
-  private func runLean(_ matrix: CPUMatrix, _ x: Tensor, _ bias: UnsafeMutablePointer<Float>?, _ y: Tensor)
+  private func runPanels(_ matrix: CPUMatrix, _ x: Tensor, _ bias: UnsafeMutablePointer<Float>?, _ y: Tensor)
     throws
   {
     let source = try floats(x)
     let target = try floats(y)
     let rows = x.rows
-    let blocks = rows * (matrix.inputWidth / 32)
-    let memory = try scratch(blocks * (matrix.isPaired ? 2 : 1) * MemoryLayout<rk_act_block>.stride)
-    let activations = memory.assumingMemoryBound(to: rk_act_block.self)
-    let rest = matrix.isPaired ? activations + blocks : nil
+    guard case .panels(let format, _, _) = matrix.parts.first(where: \.isPanels) else { return }
+    let bytes = rows * format.activationBytes
+    let activations = try scratch(bytes * (matrix.isPaired ? 2 : 1))
+    let rest = matrix.isPaired ? activations + bytes : nil
     pool.forRanges(rows, minimum: 8) { range in
       for row in range {
-        rk_act_quantize(
-          source + row * x.rowStride, Int32(matrix.inputWidth), Int32(row), Int32(rows), activations, rest)
+        format.quantize(source + row * x.rowStride, row: row, of: rows, activations, rest: rest)
       }
     }
-    let tasks = matrix.leanTasks
+    let tasks = matrix.panelTasks
     pool.run(tasks.count) { index, _ in
       let task = tasks[index]
-      guard case .lean(let part, let column, _) = matrix.parts[task.part] else { return }
-      rk_lean_gemm(
-        part.type, part.panels.base.assumingMemoryBound(to: UInt8.self), Int32(task.panels.lowerBound),
-        Int32(task.panels.upperBound), Int32(part.outputWidth), Int32(part.inputWidth), activations,
-        part.isPaired ? rest : nil, Int32(rows), bias.map { $0 + column }, target + column, y.rowStride)
+      guard case .panels(let part, let column, _) = matrix.parts[task.part] else { return }
+      part.multiply(
+        task.panels, activations, rest: rest, rows: rows, bias: bias.map { $0 + column }, target + column,
+        stride: y.rowStride)
     }
   }
 

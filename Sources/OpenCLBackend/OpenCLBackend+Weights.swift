@@ -47,6 +47,11 @@ extension OpenCLBackend {
         .shapeMismatch, "stacked matrices of different input widths: \(parts.map(\.name))",
         file: parts.first?.file, remedy: "Check that the file is one of the named architecture.")
     }
+    guard compute != .int8 else {
+      throw RetortError(
+        .unsupported, "int8 products run on the CPU backend only", field: "compute",
+        remedy: "Use --backend cpu, or --compute bf16 or lean.")
+    }
     var mode = compute
     if mode == .auto {
       let copy = sources.reduce(0) { $0 + $1.rows * $1.width * 2 }
@@ -80,7 +85,7 @@ extension OpenCLBackend {
       switch mode {
       case .f32: .f32
       case .bf16: .bf16
-      case .auto, .lean: source.format
+      case .auto, .int8, .lean: source.format
       }
     let panelBytes = format.panelBytes(source.width)
     let limit = context.device.maxAllocationBytes / panelBytes * 32

@@ -8,6 +8,8 @@ public enum ComputeMode: String, Sendable, CaseIterable {
   case f32
   /// Weights repacked once to bfloat16; sums in Float32.
   case bf16
+  /// Weights requantised once to int8 with a scale for every few inputs, activations likewise as they come.
+  case int8
   /// Weights stay at the file's precision and are unpacked tile by tile.
   case lean
 }
@@ -24,6 +26,8 @@ public struct WeightSource: Sendable {
   public let release: @Sendable () -> Void
   /// The file that holds the bytes, for error messages.
   public let file: String
+  /// Whether 8 bits are too few for the activations that meet this matrix; products at 8 bits then take 15.
+  public var needsFineActivations = false
 
   public init(
     name: String, dtype: DType, shape: Shape, file: String,

@@ -24,9 +24,16 @@ struct DecoderLoader {
       release: stored.release)
   }
 
-  /// Stacked matrices `name.weight`, with the biases `name.bias` where `bias` is set.
-  func linear(_ parts: [(name: String, out: Int)], in width: Int, bias: Bool) throws -> Linear {
-    let weights = try parts.map { try weight($0.name + ".weight", [$0.out, width]) }
+  /// Stacked matrices `name.weight`, with the biases `name.bias` where `bias` is set; `fine` asks for finer
+  /// activations where products run at 8 bits.
+  func linear(_ parts: [(name: String, out: Int)], in width: Int, bias: Bool, fine: Bool = false) throws
+    -> Linear
+  {
+    let weights = try parts.map { part in
+      var source = try weight(part.name + ".weight", [part.out, width])
+      source.needsFineActivations = fine
+      return source
+    }
     let biases = bias ? try parts.map { try weight($0.name + ".bias", [$0.out]) } : []
     return Linear(
       weight: try backend.loadMatrix(weights, compute: compute),
@@ -63,10 +70,11 @@ struct DecoderLoader {
     let c = configuration
     let queryWidth = c.heads * c.headDim
     let keyWidth = c.kvHeads * c.headDim
+    // Queries, keys and values are few, and 8 bits hurt most there: docs/performance.md, "Eight bits".
     let attention = SelfAttention(
       queryKeyValue: try linear(
         [("\(name).attn_q", queryWidth), ("\(name).attn_k", keyWidth), ("\(name).attn_v", keyWidth)],
-        in: c.hiddenSize, bias: attentionBias),
+        in: c.hiddenSize, bias: attentionBias, fine: true),
       output: try linear([("\(name).attn_output", c.hiddenSize)], in: queryWidth, bias: false),
       heads: c.heads, kvHeads: c.kvHeads, headDim: c.headDim, rope: try c.rope())
     let mlp = GatedMLP(

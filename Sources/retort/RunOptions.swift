@@ -59,8 +59,10 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "How weights are kept: f32 (accurate), bf16 (fast, two bytes a weight), lean (as in the file), auto.",
-      valueName: "auto|f32|bf16|lean"))
+      """
+      How weights are kept: f32 (accurate), bf16 (two bytes a weight), int8 (one byte; CPU only), lean (as in \
+      the file), auto.
+      """, valueName: "auto|f32|bf16|int8|lean"))
   var compute: ComputeMode = .auto
 
   @Option(help: "Chat layout: chatml, llama3 or plain; found in the model by default.")

@@ -52,6 +52,23 @@ void rk_lean_gemm(rk_type type, const uint8_t *panels, int panel_begin, int pane
                   const rk_act_block *acts, const rk_act_block *rest, int rows, const float *bias, float *y,
                   size_t y_stride);
 
+// MARK: int8 matrices
+
+// Inputs that share a scale, in weights and in activations.
+#define RK_INT8_GROUP 64
+// Bytes of one packed panel (16 output rows) of width k.
+size_t rk_int8_panel_bytes(int k);
+// Quantises `rows` (1...16) rows of k floats, `row_stride` floats apart, into one panel aligned to 64 bytes.
+void rk_int8_pack(const float *source, size_t row_stride, int rows, int k, uint8_t *panel);
+// Bytes of a row of quantised activations.
+size_t rk_int8_row_bytes(int k);
+// Quantises row `row` of `rows` into `acts`, which has room for rows · rk_int8_row_bytes(k) bytes and is aligned
+// to 4. Where `rest` is not null, it takes what the rounding left: both together hold about 15 bits.
+void rk_int8_quantize(const float *x, int k, int row, int rows, uint8_t *acts, uint8_t *rest);
+// As rk_lean_gemm.
+void rk_int8_gemm(const uint8_t *panels, int panel_begin, int panel_end, int n, int k, const uint8_t *acts,
+                  const uint8_t *rest, int rows, const float *bias, float *y, size_t y_stride);
+
 // MARK: Conversions
 
 // Dequantises `count` elements (a whole number of blocks) to f32.
