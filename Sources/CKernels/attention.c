@@ -17,21 +17,46 @@ static const uint8_t *block_keys(const rk_kv_view *v, const int32_t *table, int 
   return v->cache + (size_t)table[token / v->block_size] * v->block_stride + (size_t)kv_head * head_bytes(v);
 }
 
+static void halves_portable(const float *x, int count, uint16_t *out) {
+  for (int i = 0; i < count; i++) out[i] = rk_float_to_half(x[i]);
+}
+
+#if RK_X86
+RK_AVX512 static void halves_avx512(const float *x, int count, uint16_t *out) {
+  for (int i = 0; i < count; i += 16) {
+    __mmask16 mask = count - i >= 16 ? 0xffff : (__mmask16)((1 << (count - i)) - 1);
+    __m256i half = _mm512_cvtps_ph(_mm512_maskz_loadu_ps(mask, x + i), _MM_FROUND_TO_NEAREST_INT);
+    _mm256_mask_storeu_epi16(out + i, mask, half);
+  }
+}
+#endif
+
+static void halves(const float *x, int count, uint16_t *out) {
+#if RK_X86
+  if (rk_has_avx512_vnni()) {
+    halves_avx512(x, count, out);
+    return;
+  }
+#endif
+  halves_portable(x, count, out);
+}
+
 void rk_kv_store(const rk_kv_view *v, const int32_t *table, int position, const float *key, const float *value) {
   int slot = position % v->block_size, dim = v->head_dim;
-  for (int h = 0; h < v->kv_heads; h++) {
+  uint16_t half[MAX_DIM];
+  for (int h = 0; h < v->kv_heads; h++, key += dim, value += dim) {
     uint8_t *base = (uint8_t *)(uintptr_t)block_keys(v, table, position, h);
     size_t keys_at = (size_t)(slot / 16) * (size_t)dim * 16 + (size_t)(slot % 16);
     size_t values_at = (size_t)v->block_size * (size_t)dim + (size_t)slot * (size_t)dim;
-    for (int d = 0; d < dim; d++) {
-      float k = key[h * dim + d], x = value[h * dim + d];
-      if (v->half) {
-        ((uint16_t *)base)[keys_at + (size_t)d * 16] = rk_float_to_half(k);
-        ((uint16_t *)base)[values_at + (size_t)d] = rk_float_to_half(x);
-      } else {
-        ((float *)base)[keys_at + (size_t)d * 16] = k;
-        ((float *)base)[values_at + (size_t)d] = x;
-      }
+    if (v->half) {
+      uint16_t *keys = (uint16_t *)(void *)base + keys_at;
+      halves(key, dim, half);
+      for (int d = 0; d < dim; d++) keys[d * 16] = half[d];
+      halves(value, dim, (uint16_t *)(void *)base + values_at);
+    } else {
+      float *keys = (float *)(void *)base + keys_at;
+      for (int d = 0; d < dim; d++) keys[d * 16] = key[d];
+      memcpy((float *)(void *)base + values_at, value, (size_t)dim * sizeof(float));
     }
   }
 }

@@ -77,9 +77,29 @@ RK_AVX512 static inline __attribute__((always_inline)) __m512 half16(const uint8
   return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
 
-RK_AVX512 static inline __attribute__((always_inline)) __m512 byte16(const uint8_t *p, int is_signed) {
-  __m128i v = _mm_loadu_si128((const __m128i *)p);
-  return _mm512_cvtepi32_ps(is_signed ? _mm512_cvtepi8_epi32(v) : _mm512_cvtepu8_epi32(v));
+RK_AVX512 static inline __attribute__((always_inline)) __m512 signed16(const uint8_t *p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+
+RK_AVX512 static inline __attribute__((always_inline)) __m512 unsigned16(__m128i v) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(v));
+}
+
+// k_scale_min for 16 rows.
+RK_AVX512 static inline __attribute__((always_inline)) void k_scales(int j, const uint8_t *q, __m512 *scale,
+                                                                     __m512 *minimum) {
+  const __m128i low6 = _mm_set1_epi8(63), low4 = _mm_set1_epi8(15), high2 = _mm_set1_epi8(48);
+  const __m128i *v = (const __m128i *)(const void *)q;
+  if (j < 4) {
+    *scale = unsigned16(_mm_and_si128(_mm_loadu_si128(v + j), low6));
+    *minimum = unsigned16(_mm_and_si128(_mm_loadu_si128(v + j + 4), low6));
+  } else {
+    __m128i nibbles = _mm_loadu_si128(v + j + 4);
+    __m128i top = _mm_and_si128(_mm_srli_epi16(_mm_loadu_si128(v + j - 4), 2), high2);
+    *scale = unsigned16(_mm_or_si128(_mm_and_si128(nibbles, low4), top));
+    top = _mm_and_si128(_mm_srli_epi16(_mm_loadu_si128(v + j), 2), high2);
+    *minimum = unsigned16(_mm_or_si128(_mm_and_si128(_mm_srli_epi16(nibbles, 4), low4), top));
+  }
 }
 
 RK_AVX512 static inline __attribute__((always_inline)) void unpack(int bits, const uint8_t *p, __m512i w[8]) {
@@ -154,8 +174,8 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(rk_type type, i
       unpack(info.bits, unit + header + s * info.code_bytes, w);
       _mm_prefetch((const char *)(unit + header + s * info.code_bytes + 1536), _MM_HINT_T0);
       if (type == RK_Q6_K) {
-        __m512 d0 = _mm512_mul_ps(d, byte16(unit + 64 + s * 32, 1));
-        __m512 d1 = _mm512_mul_ps(d, byte16(unit + 64 + s * 32 + 16, 1));
+        __m512 d0 = _mm512_mul_ps(d, signed16(unit + 64 + s * 32));
+        __m512 d1 = _mm512_mul_ps(d, signed16(unit + 64 + s * 32 + 16));
         __m512 c = _mm512_set1_ps(-32.0f), m0 = _mm512_mul_ps(d0, c), m1 = _mm512_mul_ps(d1, c);
         RK_UNROLL
         for (int m = 0; m < M; m++) {
@@ -170,8 +190,10 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(rk_type type, i
       }
       __m512 wd = d, wm;
       if (info.is_k) {
-        wd = _mm512_mul_ps(d, byte16(unit + 64 + s * 32, 0));
-        wm = _mm512_mul_ps(_mm512_sub_ps(_mm512_setzero_ps(), m16), byte16(unit + 64 + s * 32 + 16, 0));
+        __m512 scale, minimum;
+        k_scales(s, unit + 64, &scale, &minimum);
+        wd = _mm512_mul_ps(d, scale);
+        wm = _mm512_mul_ps(_mm512_sub_ps(_mm512_setzero_ps(), m16), minimum);
       } else if (info.has_min) {
         wm = m16;
       } else {
@@ -248,8 +270,10 @@ static float portable_element(rk_type type, const uint8_t *panel, int n, int k, 
     float m = d * (float)-info.offset;
     if (info.has_min) m = rk_half_to_float(read_u16(unit + 32 + 2 * n));
     if (info.is_k) {
-      m = -rk_half_to_float(read_u16(unit + 32 + 2 * n)) * unit[64 + s * 32 + 16 + n];
-      d *= unit[64 + s * 32 + n];
+      uint8_t scale, minimum;
+      k_scale_min(s, unit + 64 + n, 16, &scale, &minimum);
+      m = -rk_half_to_float(read_u16(unit + 32 + 2 * n)) * minimum;
+      d *= scale;
     }
     acc = fmaf(m, b->sum, fmaf((float)(low + high) * d, b->scale, acc));
   }

@@ -3,7 +3,7 @@
 //
 // A unit is 32 k (simple types) or 256 k (K types). Its parts, in order:
 //   simple:  d f16[16], m f16[16] (types with a minimum), codes
-//   Q4_K, Q5_K: D f16[16], Dmin f16[16], 8 × (scale u8[16], min u8[16]), 8 × codes
+//   Q4_K, Q5_K: D f16[16], Dmin f16[16], the 12 bytes of 6-bit scales and minima as u8[12][16], 8 × codes
 //   Q6_K: D f16[16], 32 bytes of padding, 8 × (low scale i8[16], high scale i8[16]), 8 × codes
 // Codes of 32 k: 4 × 64 bytes, byte n·4+j of vector i holds row n, k = 4i+j in its low and k = 16+4i+j in its
 // high nibble; 5-bit types add 64 bytes whose bit g is bit 4 of k = 4g+j; 6-bit types add 2 × 64 bytes with two
@@ -35,7 +35,10 @@ static inline lean_info lean_describe(rk_type type) {
   }
 }
 
-static inline int lean_header_bytes(lean_info info) { return info.is_k ? 64 + 256 : 32 + 32 * info.has_min; }
+static inline int lean_header_bytes(lean_info info) {
+  if (!info.is_k) return 32 + 32 * info.has_min;
+  return info.bits == 6 ? 64 + 256 : 64 + 192;
+}
 
 static inline int lean_unit_bytes(lean_info info) {
   return lean_header_bytes(info) + (info.is_k ? 8 : 1) * info.code_bytes;
@@ -43,14 +46,14 @@ static inline int lean_unit_bytes(lean_info info) {
 
 static inline uint16_t read_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 
-// The 6-bit scale and minimum of sub-block j of a Q4_K or Q5_K block.
-static inline void k_scale_min(int j, const uint8_t *q, uint8_t *scale, uint8_t *minimum) {
+// The 6-bit scale and minimum of sub-block j of a Q4_K or Q5_K block, whose 12 bytes lie `step` apart.
+static inline void k_scale_min(int j, const uint8_t *q, int step, uint8_t *scale, uint8_t *minimum) {
   if (j < 4) {
-    *scale = q[j] & 63;
-    *minimum = q[j + 4] & 63;
+    *scale = q[j * step] & 63;
+    *minimum = q[(j + 4) * step] & 63;
   } else {
-    *scale = (uint8_t)((q[j + 4] & 15) | (q[j - 4] >> 6) << 4);
-    *minimum = (uint8_t)((q[j + 4] >> 4) | (q[j] >> 6) << 4);
+    *scale = (uint8_t)((q[(j + 4) * step] & 15) | (q[(j - 4) * step] >> 6) << 4);
+    *minimum = (uint8_t)((q[(j + 4) * step] >> 4) | (q[j * step] >> 6) << 4);
   }
 }
 

@@ -36,8 +36,7 @@ static void pack_header(rk_type type, lean_info info, const uint8_t *block, int 
   }
   memcpy(unit + row * 2, block, 2);
   memcpy(unit + 32 + row * 2, block + 2, 2);
-  for (int s = 0; s < 8; s++)
-    k_scale_min(s, block + 4, &unit[64 + s * 32 + row], &unit[64 + s * 32 + 16 + row]);
+  for (int i = 0; i < 12; i++) unit[64 + i * 16 + row] = block[4 + i];
 }
 
 void rk_lean_pack(rk_type type, const uint8_t *source, size_t row_bytes, int rows, int k, uint8_t *panel) {
@@ -75,7 +74,7 @@ static void dequantize_block(rk_type type, lean_info info, const uint8_t *b, flo
         out[s * 32 + i] = d * (float)(int8_t)b[192 + s * 2 + i / 16] * (float)((int)q[i] - 32);
     } else {
       uint8_t scale, minimum;
-      k_scale_min(s, b + 4, &scale, &minimum);
+      k_scale_min(s, b + 4, 1, &scale, &minimum);
       float d = rk_half_to_float(read_u16(b)) * scale, m = rk_half_to_float(read_u16(b + 2)) * minimum;
       for (int i = 0; i < 32; i++) out[s * 32 + i] = d * (float)q[i] - m;
     }

@@ -109,19 +109,22 @@ extension CPUBackend {
   public func storeKV(
     key: Tensor, value: Tensor, layer: Int, cache: any KVCache, _ batch: any PreparedBatch
   ) throws {
-    guard let cache = cache as? CPUKVCache else { throw CPUBackend.foreign("a cache") }
-    let metadata = batch.metadata
+    guard let cache = cache as? CPUKVCache, let batch = batch as? CPUBatch else {
+      throw CPUBackend.foreign("a cache or batch")
+    }
+    let (metadata, shares) = (batch.metadata, batch.shares)
     let operation = try StoreKV(
       key: key.shape, value: value.shape, layer: layer, cache: cache.spec, batch: metadata)
     let (keys, values) = (try floats(key), try floats(value))
     var view = cache.view(layer: layer, heads: cache.spec.kvHeads, scale: 1)
     measured(operation) {
       withUnsafePointer(to: &view) { view in
-        let shares = metadata.sequences
-        pool.run(shares.count > 1 ? shares.count : 1) { index, _ in
-          let slice = shares[index]
+        pool.run(shares.count) { index, _ in
+          let share = shares[index]
+          let slice = metadata.sequences[share.sequence]
           slice.blockTable.withUnsafeBufferPointer { table in
-            for row in slice.rowStart..<slice.rowStart + slice.rowCount {
+            for row in share.rows {
+              let row = slice.rowStart + row
               rk_kv_store(
                 view, table.baseAddress, metadata.positions[row], keys + row * key.rowStride,
                 values + row * value.rowStride)

@@ -5,7 +5,7 @@ import Tensors
 /// A matrix as the CPU multiplies it: panels of codes, a oneDNN matrix, or several side by side.
 final class CPUMatrix: MatrixWeight, Sendable {
   enum Part: Sendable {
-    case panels(PanelMatrix, column: Int, tasks: [Range<Int>])
+    case panels(PanelMatrix, column: Int)
     case dense(DenseMatrix, column: Int)
 
     var isPanels: Bool {
@@ -20,24 +20,32 @@ final class CPUMatrix: MatrixWeight, Sendable {
   let parts: [Part]
   /// Whether any part takes its activations at 15 bits.
   let isPaired: Bool
-  /// Tasks of all parts in panels: (part, panels).
-  let panelTasks: [(part: Int, panels: Range<Int>)]
+  typealias PanelTask = (part: Int, panels: Range<Int>)
+  /// Tasks of all parts in panels, for a few rows and for many.
+  private let fewRowsTasks: [PanelTask]
+  private let manyRowsTasks: [PanelTask]
 
-  init(inputWidth: Int, outputWidth: Int, byteCount: Int, parts: [Part]) {
+  init(inputWidth: Int, outputWidth: Int, byteCount: Int, parts: [Part], threads: Int) {
     self.inputWidth = inputWidth
     self.outputWidth = outputWidth
     self.byteCount = byteCount
     self.parts = parts
-    var tasks: [(part: Int, panels: Range<Int>)] = []
-    for (index, part) in parts.enumerated() {
-      if case .panels(_, _, let ranges) = part { tasks += ranges.map { (index, $0) } }
+    func tasks(perThread: Int) -> [PanelTask] {
+      parts.enumerated().flatMap { index, part -> [PanelTask] in
+        guard case .panels(let matrix, _) = part else { return [] }
+        return matrix.tasks(perThread: perThread, threads: threads).map { (index, $0) }
+      }
     }
-    panelTasks = tasks
+    fewRowsTasks = tasks(perThread: 2)
+    manyRowsTasks = tasks(perThread: 8)
     isPaired = parts.contains {
-      if case .panels(let part, _, _) = $0 { return part.isPaired }
+      if case .panels(let part, _) = $0 { return part.isPaired }
       return false
     }
   }
+
+  /// The tasks of the parts in panels for a number of rows.
+  func panelTasks(rows: Int) -> [PanelTask] { rows <= 4 ? fewRowsTasks : manyRowsTasks }
 }
 
 extension CPUBackend {
@@ -55,7 +63,7 @@ extension CPUBackend {
       let matrix = try DenseMatrix(checked, narrow: compute != .f32 && narrow, backend: dense, pool: pool)
       return CPUMatrix(
         inputWidth: first.width, outputWidth: outputWidth, byteCount: matrix.byteCount,
-        parts: [.dense(matrix, column: 0)])
+        parts: [.dense(matrix, column: 0)], threads: pool.threads)
     }
     var parts: [CPUMatrix.Part] = []
     var column = 0
@@ -63,7 +71,7 @@ extension CPUBackend {
     for part in checked {
       if compute == .int8 || part.source.dtype.isQuantized {
         let matrix = try PanelMatrix(part, int8: compute == .int8, pool: pool)
-        parts.append(.panels(matrix, column: column, tasks: matrix.tasks(threads: pool.threads)))
+        parts.append(.panels(matrix, column: column))
         bytes += matrix.panels.byteCount
       } else {
         let matrix = try DenseMatrix([part], narrow: narrow, backend: dense, pool: pool)
@@ -72,7 +80,9 @@ extension CPUBackend {
       }
       column += part.rows
     }
-    return CPUMatrix(inputWidth: first.width, outputWidth: outputWidth, byteCount: bytes, parts: parts)
+    return CPUMatrix(
+      inputWidth: first.width, outputWidth: outputWidth, byteCount: bytes, parts: parts,
+      threads: pool.threads)
   }
 
   public func matmul(_ x: Tensor, _ weight: any MatrixWeight, bias: Tensor?) throws -> Tensor {
@@ -81,7 +91,7 @@ extension CPUBackend {
     let y = try allocate(operation.outputShape, .f32)
     let biasValues = try bias.map(floats)
     try measured(operation) {
-      if !matrix.panelTasks.isEmpty { try runPanels(matrix, x, biasValues, y) }
+      if matrix.parts.contains(where: \.isPanels) { try runPanels(matrix, x, biasValues, y) }
       for case .dense(let part, let column) in matrix.parts {
         try runDense(part, column: column, x, biasValues.map { $0 + column }, y)
       }
@@ -95,7 +105,7 @@ extension CPUBackend {
     let source = try floats(x)
     let target = try floats(y)
     let rows = x.rows
-    guard case .panels(let format, _, _) = matrix.parts.first(where: \.isPanels) else { return }
+    guard case .panels(let format, _) = matrix.parts.first(where: \.isPanels) else { return }
     let bytes = rows * format.activationBytes
     let activations = try scratch(bytes * (matrix.isPaired ? 2 : 1))
     let rest = matrix.isPaired ? activations + bytes : nil
@@ -104,10 +114,10 @@ extension CPUBackend {
         format.quantize(source + row * x.rowStride, row: row, of: rows, activations, rest: rest)
       }
     }
-    let tasks = matrix.panelTasks
+    let tasks = matrix.panelTasks(rows: rows)
     pool.run(tasks.count) { index, _ in
       let task = tasks[index]
-      guard case .panels(let part, let column, _) = matrix.parts[task.part] else { return }
+      guard case .panels(let part, let column) = matrix.parts[task.part] else { return }
       part.multiply(
         task.panels, activations, rest: rest, rows: rows, bias: bias.map { $0 + column }, target + column,
         stride: y.rowStride)

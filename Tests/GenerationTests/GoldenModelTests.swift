@@ -8,10 +8,14 @@ import Tokenizers
 /// The tiny models against results computed in Float32 by transformers (Tests/Fixtures/tiny-*/README.md).
 @Suite(.serialized) struct GoldenModelTests {
   /// Shares of the largest of a position's 16 logits, at the worst position and on average: rounding alone in
-  /// f32 (found: 6e-6); the 8 bits of bf16, or of lean activations, through up to two layers otherwise (found:
-  /// 6e-2, 1.6e-2 on average).
+  /// f32 (found: 6e-6); the 8 bits of bf16, or of lean activations, through up to two layers (found: 6e-2, 1.6e-2
+  /// on average); 8 bits of weights besides in int8 (found: 1.4e-1, 3.5e-2 on average).
   static func tolerance(_ compute: ComputeMode) -> (worst: Float, mean: Float) {
-    compute == .f32 ? (3e-5, 5e-6) : (1e-1, 2e-2)
+    switch compute {
+    case .f32: (3e-5, 5e-6)
+    case .int8: (2e-1, 5e-2)
+    case .auto, .bf16, .lean: (1e-1, 2e-2)
+    }
   }
 
   @Test("Logits agree with the reference", arguments: GoldenModel.all, ModelPlace.withModes)

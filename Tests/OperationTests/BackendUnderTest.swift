@@ -12,10 +12,13 @@ import Testing
 /// A backend that every operation test runs on; the one list of them.
 struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   let testDescription: String
+  /// The modes that it multiplies in.
+  let modes: [ComputeMode]
   private let made: Result<any Backend, any Error>
 
-  private init(_ name: String, _ make: () throws -> any Backend) {
+  private init(_ name: String, int8: Bool, _ make: () throws -> any Backend) {
     testDescription = name
+    modes = [.f32, .bf16, .lean] + (int8 ? [.int8] : [])
     made = Result(catching: make)
   }
 
@@ -27,25 +30,25 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   /// The Float64 reference itself, the CPU backend with one and two threads, and every OpenCL device.
   static let all: [BackendUnderTest] =
     [
-      BackendUnderTest("reference") { ReferenceBackend() },
-      BackendUnderTest("CPU, 1 thread") { try CPUBackend(threads: 1) },
-      BackendUnderTest("CPU, 2 threads") { try CPUBackend(threads: 2) },
+      BackendUnderTest("reference", int8: true) { ReferenceBackend() },
+      BackendUnderTest("CPU, 1 thread", int8: true) { try CPUBackend(threads: 1) },
+      BackendUnderTest("CPU, 2 threads", int8: true) { try CPUBackend(threads: 2) },
     ] + openCL
 
   /// Every OpenCL device; where none is found, one entry whose tests all fail.
   private static var openCL: [BackendUnderTest] {
     do {
       return try OpenCLPlatforms.devices().enumerated().map { index, device in
-        BackendUnderTest("OpenCL \(index), \(device.name)") { try OpenCLBackend(device: device) }
+        BackendUnderTest("OpenCL \(index), \(device.name)", int8: false) { try OpenCLBackend(device: device) }
       }
     } catch {
-      return [BackendUnderTest("OpenCL, no device") { throw error }]
+      return [BackendUnderTest("OpenCL, no device", int8: false) { throw error }]
     }
   }
 
-  /// All of them in every mode.
+  /// All of them in every mode they know.
   static let modes: [(BackendUnderTest, ComputeMode)] = all.flatMap { backend in
-    [ComputeMode.f32, .bf16, .lean].map { (backend, $0) }
+    backend.modes.map { (backend, $0) }
   }
 }
 

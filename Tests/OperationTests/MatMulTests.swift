@@ -1,4 +1,5 @@
 import Basics
+import CPUBackend
 import Tensors
 import TestSupport
 import Testing
@@ -31,11 +32,19 @@ extension Operations {
       let width = weights[0].shape[1]
       let plain = Tolerances.matmul(mode, terms: width)
       let bounds = reference.magnitudes.map { $0 * plain }
-      guard mode == .lean, weights.contains(where: \.dtype.isQuantized) else { return bounds }
-      let blocks = Reference.blockMagnitudes(
-        x, rows: rows, weight: weights.flatMap(\.values), width: width)
-      let factor = Tolerances.leanBlocks(terms: width)
-      return zip(bounds, blocks).map { max($0, $1 * factor) }
+      let factor = Tolerances.eightBits(terms: width)
+      let values = weights.flatMap(\.values)
+      switch mode {
+      case .int8:
+        let ofRows = Reference.blockMagnitudes(x, rows: rows, weight: values, width: width, block: 64)
+        let ofWeights = Reference.blockMagnitudes(
+          x, rows: rows, weight: values, width: width, block: 64, ofWeights: true)
+        return bounds.indices.map { bounds[$0] + (ofRows[$0] + ofWeights[$0]) * factor }
+      case .lean where weights.contains(where: \.dtype.isQuantized):
+        let blocks = Reference.blockMagnitudes(x, rows: rows, weight: values, width: width, block: 32)
+        return zip(bounds, blocks).map { max($0, $1 * factor) }
+      default: return bounds
+      }
     }
 
     @Test(arguments: BackendUnderTest.modes, TestWeight.dtypes)
@@ -113,6 +122,63 @@ extension Operations {
           #expect(difference == nil, "row \(row) of 100 at place \(place) of \(count)")
         }
       }
+    }
+
+    @Test(arguments: BackendUnderTest.all)
+    func fineActivationsLoseNextToNothing(_ backend: BackendUnderTest) throws {
+      let backend = try backend.backend
+      for dtype in [DType.q4_1, .q8_0, .q4_K, .q6_K] {
+        let stored = Stored.weight(dtype, 40, 512)
+        var source = stored.source
+        source.needsFineActivations = true
+        let weight = try backend.loadMatrix([source], compute: .lean)
+        var random = TestRandom(8)
+        for rows in [1, 6] {
+          let x = random.activations(rows * 512)
+          let reference = Reference.matmul(x.doubles, rows: rows, weight: stored.values, width: 512)
+          // What 8 bits leave is rounded to 8 bits again: a 254th of their error.
+          let coarse = Reference.blockMagnitudes(
+            x.doubles, rows: rows, weight: stored.values, width: 512, block: 32)
+          let bounds = zip(reference.magnitudes, coarse).map {
+            $0 * Tolerances.matmul(.f32, terms: 512) + $1 * Tolerances.eightBits(terms: 512) / 254
+          }
+          let actual = try backend.read(backend.matmul(backend.matrix(x, 512), weight, bias: nil))
+          #expect(
+            Judge.complaint(actual, reference.values, bounds: bounds, width: 40) == nil, "\(dtype), \(rows) rows")
+        }
+      }
+    }
+
+    /// 15-bit activations against weights that 8 bits hold exactly: whole multiples of each block's largest.
+    @Test func fineActivationsLoseNextToNothingInInt8() throws {
+      let backend = try CPUBackend(threads: 2)
+      var random = TestRandom(9)
+      let whole = (0..<20 * 192).map { index -> Float in
+        index % 64 == 5 ? 127 : random.floats(1, in: -126...126)[0].rounded()
+      }
+      let stored = TestWeight(whole, shape: [20, 192], dtype: .f32)
+      var source = stored.source
+      source.needsFineActivations = true
+      let weight = try backend.loadMatrix([source], compute: .int8)
+      for rows in [1, 19] {
+        let x = random.activations(rows * 192)
+        let reference = Reference.matmul(x.doubles, rows: rows, weight: stored.values, width: 192)
+        let coarse = Reference.blockMagnitudes(
+          x.doubles, rows: rows, weight: stored.values, width: 192, block: 64)
+        let bounds = zip(reference.magnitudes, coarse).map {
+          $0 * Tolerances.matmul(.f32, terms: 192) + $1 * Tolerances.eightBits(terms: 192) / 254
+        }
+        let actual = try backend.read(backend.matmul(backend.matrix(x, 192), weight, bias: nil))
+        #expect(Judge.complaint(actual, reference.values, bounds: bounds, width: 20) == nil, "\(rows) rows")
+      }
+    }
+
+    @Test(arguments: BackendUnderTest.all.filter { !$0.modes.contains(.int8) })
+    func aBackendWithoutInt8SaysSo(_ backend: BackendUnderTest) throws {
+      let backend = try backend.backend
+      let source = Stored.weight(.f32, 8, 32).source
+      let error = #expect(throws: RetortError.self) { try backend.loadMatrix([source], compute: .int8) }
+      #expect(error?.code == .unsupported && error?.field == "compute")
     }
 
     @Test(arguments: BackendUnderTest.modes)

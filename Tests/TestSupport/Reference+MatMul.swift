@@ -28,19 +28,24 @@ extension Reference {
     return result
   }
 
-  /// Per output Σ over blocks of 32 inputs of max|x| · Σ|w|: the size that errors of activations rounded to
-  /// 8 bits per block are measured against.
-  public static func blockMagnitudes(_ x: [Double], rows: Int, weight: [Double], width: Int) -> [Double] {
-    let blocks = (width + 31) / 32
+  /// Per output Σ over blocks of inputs of max|x| · Σ|w|: the size that errors of activations rounded to
+  /// 8 bits per block are measured against. With `ofWeights`, Σ|x| · max|w|: the same for weights.
+  public static func blockMagnitudes(
+    _ x: [Double], rows: Int, weight: [Double], width: Int, block size: Int, ofWeights: Bool = false
+  ) -> [Double] {
+    let blocks = (width + size - 1) / size
     func folded(_ values: [Double], _ fold: (ArraySlice<Double>) -> Double) -> [Double] {
       (0..<values.count / width).flatMap { row in
         (0..<blocks).map { block in
-          fold(values[(row * width + block * 32)..<(row * width + min(width, block * 32 + 32))])
+          fold(values[(row * width + block * size)..<(row * width + min(width, (block + 1) * size))])
         }
       }
     }
-    let maxima = folded(x) { $0.reduce(0) { max($0, $1.magnitude) } }
-    let sums = folded(weight) { $0.reduce(0) { $0 + $1.magnitude } }
-    return matmul(maxima, rows: rows, weight: sums, width: blocks).values
+    func largest(_ values: ArraySlice<Double>) -> Double { values.reduce(0) { max($0, $1.magnitude) } }
+    func sum(_ values: ArraySlice<Double>) -> Double { values.reduce(0) { $0 + $1.magnitude } }
+    return matmul(
+      folded(x, ofWeights ? sum : largest), rows: rows, weight: folded(weight, ofWeights ? largest : sum),
+      width: blocks
+    ).values
   }
 }

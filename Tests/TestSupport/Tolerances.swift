@@ -26,17 +26,20 @@ public enum Tolerances {
   public static func matmul(_ mode: ComputeMode, terms: Int) -> Double {
     switch mode {
     case .f32: sum(terms) + 4 * unit
+    // Errors of int8 are measured by the block alone: see ``eightBits(terms:)``.
+    case .int8: sum(terms) + 4 * unit
     case .bf16, .lean, .auto: min(0x1p-8, 0x1p-5 / Double(max(terms, 1)).squareRoot()) + sum(terms)
     }
   }
 
-  /// Lean products of quantised weights may round activations to 8 bits per block of 32: each is off by at most
+  /// Lean products of quantised weights may round activations to 8 bits per block of 32, int8 products round
+  /// activations and weights to 8 bits per block of 64: each is off by at most
   /// max|x|/254 (half a step of max|x|/127), and by 2⁻¹¹·|x| where the step is kept in half precision. So
   /// Σ max|x|·|w|/254 bounds the error; with independent roundings (uniform, standard deviation a √3-th of the
   /// most) the sum is within 8·0.58/√K of that, and 7/√K allows for unequal terms.
   ///
-  /// Relative to ``Reference/blockMagnitudes(_:rows:weight:width:)``.
-  public static func leanBlocks(terms: Int) -> Double {
+  /// Relative to ``Reference/blockMagnitudes(_:rows:weight:width:block:ofWeights:)``.
+  public static func eightBits(terms: Int) -> Double {
     (1.0 / 254 + 0x1p-11) * min(1, 7 / Double(max(terms, 1)).squareRoot())
   }
 
