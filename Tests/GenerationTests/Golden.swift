@@ -99,9 +99,10 @@ struct ModelPlace: Sendable, CustomTestStringConvertible {
     }
   }()
 
-  static let withModes: [(ModelPlace, ComputeMode)] = all.flatMap { place in
-    [ComputeMode.f32, .bf16, .lean].map { (place, $0) }
-  } + [(cpu, .int8)]
+  static let withModes: [(ModelPlace, ComputeMode)] =
+    all.flatMap { place in
+      [ComputeMode.f32, .bf16, .lean].map { (place, $0) }
+    } + [(cpu, .int8)]
 }
 
 extension ModelRunner {

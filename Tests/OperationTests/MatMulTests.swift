@@ -144,7 +144,8 @@ extension Operations {
           }
           let actual = try backend.read(backend.matmul(backend.matrix(x, 512), weight, bias: nil))
           #expect(
-            Judge.complaint(actual, reference.values, bounds: bounds, width: 40) == nil, "\(dtype), \(rows) rows")
+            Judge.complaint(actual, reference.values, bounds: bounds, width: 40) == nil,
+            "\(dtype), \(rows) rows")
         }
       }
     }
