@@ -70,7 +70,7 @@ struct DecoderLoader {
     let c = configuration
     let queryWidth = c.heads * c.headDim
     let keyWidth = c.kvHeads * c.headDim
-    // Queries, keys and values are few, and 8 bits hurt most there: docs/performance.md, "Eight bits".
+    // Queries, keys and values are few, and 8 bits hurt most there: docs/architecture.md.
     let attention = SelfAttention(
       queryKeyValue: try linear(
         [("\(name).attn_q", queryWidth), ("\(name).attn_k", keyWidth), ("\(name).attn_v", keyWidth)],

@@ -40,7 +40,10 @@ struct Inspect: ParsableCommand {
       ("vocabulary_size", "vocabulary", c.vocabularySize), ("context_length", "context", c.contextLength),
       ("rope_base", "rope base", c.ropeBase), ("tokenizer", "tokenizer", tokenizer.name),
       ("template", "chat template", tokenizer.template), ("weight_bytes", "weights in the file", fileBytes),
-      ("lean_bytes", "memory, lean", fileBytes), ("bf16_bytes", "memory, bf16", source.parameterCount * 2),
+      ("lean_bytes", "memory, lean", fileBytes),
+      // A byte a weight and a scale in Float32 for every 64.
+      ("int8_bytes", "memory, int8", source.parameterCount / 16 * 17),
+      ("bf16_bytes", "memory, bf16", source.parameterCount * 2),
       ("f32_bytes", "memory, f32", source.parameterCount * 4),
       ("cache_bytes_per_token", "cache per token (f16)", cacheToken),
     ]
