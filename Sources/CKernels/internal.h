@@ -11,6 +11,8 @@
 #define RK_X86 1
 #include <immintrin.h>
 #define RK_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma,f16c,avx2")))
+#define RK_AVX512_BF16                                                                                     \
+  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512bf16,fma,f16c,avx2")))
 #else
 #define RK_X86 0
 #endif

@@ -19,25 +19,8 @@ final class CPUKVCache: KVCache, Sendable {
       cache: UnsafePointer(
         (memory.base + layer * stride * spec.blocks).assumingMemoryBound(to: UInt8.self)),
       block_stride: stride, block_size: Int32(spec.blockSize), kv_heads: Int32(spec.kvHeads),
-      head_dim: Int32(spec.headDim), heads: Int32(heads), half: spec.dtype == .f16 ? 1 : 0, scale: scale)
-  }
-}
-
-/// On the CPU the metadata is read as it is.
-final class CPUBatch: PreparedBatch, Sendable {
-  let metadata: BatchMetadata
-  /// Shares of attention: a sequence's rows, up to 32 at a time.
-  let shares: [(sequence: Int, rows: Range<Int>)]
-
-  init(_ metadata: BatchMetadata) {
-    self.metadata = metadata
-    var shares: [(sequence: Int, rows: Range<Int>)] = []
-    for (index, slice) in metadata.sequences.enumerated() {
-      for start in stride(from: 0, to: slice.rowCount, by: 32) {
-        shares.append((index, start..<min(slice.rowCount, start + 32)))
-      }
-    }
-    self.shares = shares
+      head_dim: Int32(spec.headDim), heads: Int32(heads), type: spec.dtype.cacheType ?? RK_KV_F32,
+      scale: scale)
   }
 }
 
@@ -66,20 +49,41 @@ struct RopeTables {
   }
 }
 
+extension DType {
+  /// The C kernels' name of a type that a cache may have.
+  fileprivate var cacheType: rk_kv_type? {
+    switch self {
+    case .f32: RK_KV_F32
+    case .f16: RK_KV_F16
+    case .bf16: RK_KV_BF16
+    default: nil
+    }
+  }
+}
+
 extension CPUBackend {
   public func makeKVCache(_ spec: KVCacheSpec) throws -> any KVCache {
-    guard spec.blockSize > 0, spec.blockSize % 16 == 0, spec.dtype == .f32 || spec.dtype == .f16,
-      spec.layers > 0, spec.blocks > 0, spec.kvHeads > 0, spec.headDim > 0,
-      spec.headDim <= Attention.maximumHeadDim
+    guard spec.blockSize > 0, spec.blockSize % 16 == 0, spec.dtype.cacheType != nil, spec.layers > 0,
+      spec.blocks > 0, spec.kvHeads > 0, spec.headDim > 0,
+      spec.headDim <= Attention.maximumHeadDim, spec.dtype != .bf16 || spec.headDim % 2 == 0
     else {
       throw RetortError(
         .unsupported, "a cache of \(spec)",
-        remedy: "Use blocks of a multiple of 16 tokens, heads of at most 256, and f32 or f16.")
+        remedy:
+          "Use blocks of a multiple of 16 tokens, heads of at most 256, and f32, f16 or (even heads) bf16.")
     }
     return try CPUKVCache(spec)
   }
 
-  public func prepare(_ batch: BatchMetadata) throws -> any PreparedBatch { CPUBatch(batch) }
+  /// bf16 where the processor multiplies it and heads are even, which attention reads at twice the rate of f16.
+  public func cacheType(_ compute: ComputeMode, headDim: Int) -> DType {
+    if compute == .f32 { return .f32 }
+    return rk_has_avx512_bf16() != 0 && headDim % 2 == 0 ? .bf16 : .f16
+  }
+
+  public func prepare(_ batch: BatchMetadata) throws -> any PreparedBatch {
+    try CPUBatch(batch, threads: pool.threads)
+  }
 
   public func rope(_ x: Tensor, _ spec: RoPE, _ batch: any PreparedBatch) throws -> Tensor {
     guard let batch = batch as? CPUBatch else { throw CPUBackend.foreign("a batch") }
@@ -112,23 +116,18 @@ extension CPUBackend {
     guard let cache = cache as? CPUKVCache, let batch = batch as? CPUBatch else {
       throw CPUBackend.foreign("a cache or batch")
     }
-    let (metadata, shares) = (batch.metadata, batch.shares)
+    let metadata = batch.metadata
     let operation = try StoreKV(
       key: key.shape, value: value.shape, layer: layer, cache: cache.spec, batch: metadata)
     let (keys, values) = (try floats(key), try floats(value))
     var view = cache.view(layer: layer, heads: cache.spec.kvHeads, scale: 1)
     measured(operation) {
       withUnsafePointer(to: &view) { view in
-        pool.run(shares.count) { index, _ in
-          let share = shares[index]
-          let slice = metadata.sequences[share.sequence]
-          slice.blockTable.withUnsafeBufferPointer { table in
-            for row in share.rows {
-              let row = slice.rowStart + row
-              rk_kv_store(
-                view, table.baseAddress, metadata.positions[row], keys + row * key.rowStride,
-                values + row * value.rowStride)
-            }
+        pool.forRanges(metadata.rows, minimum: 16) { range in
+          for row in batch.rows[range] {
+            let index = Int(row.row)
+            rk_kv_store(
+              view, row.table, row.limit - 1, keys + index * key.rowStride, values + index * value.rowStride)
           }
         }
       }
@@ -153,15 +152,11 @@ extension CPUBackend {
         pool.run(batch.shares.count * kvHeads) { task, thread in
           // Late rows of a prefill read the most: hand them out first.
           let share = batch.shares[batch.shares.count - 1 - task / kvHeads]
-          let slice = batch.metadata.sequences[share.sequence]
-          slice.blockTable.withUnsafeBufferPointer { table in
-            rk_attention(
-              view, table.baseAddress, Int32(slice.contextLength - slice.rowCount),
-              Int32(share.rows.lowerBound), Int32(share.rows.upperBound), Int32(task % kvHeads),
-              source + slice.rowStart * query.rowStride, query.rowStride,
-              target + slice.rowStart * y.rowStride, y.rowStride,
-              scratch + thread * CPUBackend.attentionFloats)
-          }
+          guard let rows = batch.rows.baseAddress else { return }
+          rk_attention(
+            view, rows + share.rows.lowerBound, Int32(share.rows.count), Int32(share.sharedTokens),
+            Int32(task % kvHeads), source, query.rowStride, target, y.rowStride,
+            scratch + thread * CPUBackend.attentionFloats)
         }
       }
     }

@@ -33,6 +33,8 @@ public protocol Backend: AnyObject, Sendable {
 
   // MARK: Batches
 
+  /// The element type of keys and values that suits a mode: Float32 for `f32`, else one of two bytes.
+  func cacheType(_ compute: ComputeMode, headDim: Int) -> DType
   func makeKVCache(_ spec: KVCacheSpec) throws -> any KVCache
   func prepare(_ batch: BatchMetadata) throws -> any PreparedBatch
 
@@ -92,4 +94,8 @@ public struct DeviceDescription: Sendable, Hashable {
     self.memoryBytes = memoryBytes
     self.computeUnits = computeUnits
   }
+}
+
+extension Backend {
+  public func cacheType(_ compute: ComputeMode, headDim: Int) -> DType { compute == .f32 ? .f32 : .f16 }
 }

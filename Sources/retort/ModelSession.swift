@@ -45,7 +45,7 @@ struct ModelSession {
   }
 
   /// Keys and values: Float32 on the accurate path, else half precision.
-  var cacheType: DType { compute == .f32 ? .f32 : .f16 }
+  var cacheType: DType { backend.cacheType(compute, headDim: source.configuration.headDim) }
 
   func makeRunner(cacheTokens: Int) throws -> ModelRunner {
     try ModelRunner(model: model, backend: backend, cacheTokens: cacheTokens, cacheType: cacheType)

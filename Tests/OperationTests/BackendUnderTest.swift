@@ -14,6 +14,8 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   let testDescription: String
   /// The modes that it multiplies in.
   let modes: [ComputeMode]
+  /// The types that its cache may have.
+  var cacheTypes: [DType] { modes.contains(.int8) ? [.f32, .f16, .bf16] : [.f32, .f16] }
   private let made: Result<any Backend, any Error>
 
   private init(_ name: String, int8: Bool, _ make: () throws -> any Backend) {
@@ -44,6 +46,11 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
     } catch {
       return [BackendUnderTest("OpenCL, no device", int8: false) { throw error }]
     }
+  }
+
+  /// All of them with every type of cache they know.
+  static let caches: [(BackendUnderTest, DType)] = all.flatMap { backend in
+    backend.cacheTypes.map { (backend, $0) }
   }
 
   /// All of them in every mode they know.

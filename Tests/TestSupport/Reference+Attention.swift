@@ -20,7 +20,13 @@ extension Reference {
     /// Writes a batch's rows into the slots that the block tables name, rounded to the cache's type.
     public mutating func store(key: [Double], value: [Double], layer: Int, _ batch: BatchMetadata) {
       let width = spec.kvHeads * spec.headDim
-      func rounded(_ x: Double) -> Double { spec.dtype == .f16 ? Double(Float16(x)) : x }
+      func rounded(_ x: Double) -> Double {
+        switch spec.dtype {
+        case .f16: Double(Float16(x))
+        case .bf16: Double(BFloat16(Float(x)).float)
+        default: x
+        }
+      }
       for slice in batch.sequences {
         for row in 0..<slice.rowCount {
           let position = slice.contextLength - slice.rowCount + row

@@ -40,6 +40,12 @@ public struct TestBatch: Sendable {
       tokenIDs: random.ids(start, below: vocabulary), sequences: slices, blockSize: blockSize)
   }
 
+  /// A step made elsewhere.
+  public init(_ metadata: BatchMetadata, blocks: Int) {
+    self.metadata = metadata
+    self.blocks = blocks
+  }
+
   /// The step that fills the cache with all tokens of every sequence, for tests of a later step.
   public func wholePrefill() throws -> BatchMetadata {
     var start = 0

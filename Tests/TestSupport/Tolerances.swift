@@ -50,8 +50,9 @@ public enum Tolerances {
   /// Sine and cosine rounded once from Float64 angles, two products, one sum.
   public static let rope = 4 * unit
   /// Scores are sums over the head, weights pass an exponential good to 16u and a sum over the context.
-  public static func attention(headDim: Int, context: Int) -> Double {
-    sum(headDim) + sum(context) + 16 * unit
+  /// Over a cache in bfloat16 queries and weights may be rounded to 8 significant bits too, 2⁻⁹ each.
+  public static func attention(headDim: Int, context: Int, cache: DType) -> Double {
+    sum(headDim) + sum(context) + 16 * unit + (cache == .bf16 ? 0x1p-8 : 0)
   }
   /// An exponential good to 16u, a division and two products.
   public static let siluMul = 24 * unit

@@ -96,20 +96,29 @@ int rk_collect_above(const float *x, int n, float threshold, int32_t *out, int c
 
 // MARK: Attention over a paged cache
 
-// A cache block of one layer and one key head: keys transposed in groups of 16 tokens [group][head_dim][16],
-// then values [token][head_dim]. Elements are f32 or f16.
+typedef enum { RK_KV_F32, RK_KV_F16, RK_KV_BF16 } rk_kv_type;
+
+// A cache block of one layer and one key head: keys transposed in groups of 16 tokens [group][head_dim][16], then
+// values [token][head_dim]. In bf16, whose head_dim must be even, pairs share a word: keys
+// [group][head_dim / 2][16][2], values [token / 2][head_dim][2].
 typedef struct {
   const uint8_t *cache;       // this layer's first block
   size_t block_stride;        // bytes between blocks of this layer
-  int block_size, kv_heads, head_dim, heads, half;
+  int block_size, kv_heads, head_dim, heads;
+  rk_kv_type type;
   float scale;
 } rk_kv_view;
 
 void rk_kv_store(const rk_kv_view *view, const int32_t *table, int position, const float *key,
                  const float *value);
-// Rows [row_begin, row_end) of one sequence (row r stands at position first + r) for one key head.
-// scratch: at least rk_attention_scratch(head_dim) floats.
+typedef struct {
+  const int32_t *table; // its sequence's blocks
+  int limit;            // tokens that it may read
+  int row;              // its place in `query` and `out`
+} rk_attention_row;
+// All query heads of one key head for `count` rows. Rows of the same sequence stand together; where there are
+// several sequences, their first `shared` tokens (a multiple of 64, within every row's limit) lie in the same
+// blocks. scratch: at least rk_attention_scratch(head_dim) floats.
 size_t rk_attention_scratch(int head_dim);
-void rk_attention(const rk_kv_view *view, const int32_t *table, int first, int row_begin, int row_end,
-                  int kv_head, const float *query, size_t q_stride, float *out, size_t out_stride,
-                  float *scratch);
+void rk_attention(const rk_kv_view *view, const rk_attention_row *rows, int count, int shared, int kv_head,
+                  const float *query, size_t q_stride, float *out, size_t out_stride, float *scratch);

@@ -1,0 +1,45 @@
+// What the attention files share: the tile of rows in flight, and where tokens lie in the cache.
+#pragma once
+#include "internal.h"
+
+#define CHUNK 64
+#define ROWS 6
+#define MAX_DIM 256
+
+// Up to ROWS rows of one query head each; their sums live from chunk to chunk.
+typedef struct {
+  const float *query[ROWS];
+  float *out[ROWS];
+  const int32_t *table[ROWS];
+  int limit[ROWS];  // tokens that the row may read
+  float max[ROWS], sum[ROWS];
+  float *acc;        // [ROWS][MAX_DIM]
+  float *scores;     // [ROWS][CHUNK]
+  uint32_t *pairs;   // bf16 only: the queries, two numbers a word, [ROWS][MAX_DIM / 2]
+  uint32_t *weights; // bf16 only: the weights, two tokens a word, [ROWS][CHUNK / 2]
+} row_tile;
+
+// Rows row ..< row + R read the tokens from ..< to (from a multiple of CHUNK) of their common blocks.
+typedef void (*chunk_function)(const rk_kv_view *v, int kv_head, row_tile *t, int row, int from, int to);
+// For `rows` rows; null where the processor lacks the instructions.
+chunk_function rk_attention_chunks(rk_kv_type type, int rows);
+
+static inline size_t kv_element(const rk_kv_view *v) { return v->type == RK_KV_F32 ? 4 : 2; }
+
+static inline const uint8_t *block_keys(const rk_kv_view *v, const int32_t *table, int token, int kv_head) {
+  size_t head = 2 * (size_t)v->block_size * (size_t)v->head_dim * kv_element(v);
+  return v->cache + (size_t)table[token / v->block_size] * v->block_stride + (size_t)kv_head * head;
+}
+
+// Index of an element among its head's keys, or values, of a block; slot is the token's place in the block.
+static inline size_t key_index(const rk_kv_view *v, int slot, int d) {
+  size_t dim = (size_t)v->head_dim, group = (size_t)(slot / 16) * dim * 16, lane = (size_t)(slot % 16);
+  if (v->type == RK_KV_BF16) return group + (size_t)(d / 2) * 32 + lane * 2 + (size_t)(d % 2);
+  return group + (size_t)d * 16 + lane;
+}
+
+static inline size_t value_index(const rk_kv_view *v, int slot, int d) {
+  size_t dim = (size_t)v->head_dim, keys = (size_t)v->block_size * dim;
+  if (v->type == RK_KV_BF16) return keys + (size_t)(slot / 2) * dim * 2 + (size_t)d * 2 + (size_t)(slot % 2);
+  return keys + (size_t)slot * dim + (size_t)d;
+}
