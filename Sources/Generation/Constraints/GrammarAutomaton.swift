@@ -106,6 +106,12 @@ struct GrammarAutomaton {
     return known == GrammarAutomaton.unknown ? try newStep(state, byteClass) : known
   }
 
+  /// The transitions, `[states, classCount]` with negative numbers for none and unknown, and the classes.
+  @inline(__always)
+  func withTable<R>(_ body: (UnsafeBufferPointer<Int32>, UnsafeBufferPointer<UInt8>) -> R) -> R {
+    transitions.withUnsafeBufferPointer { table in classes.withUnsafeBufferPointer { body(table, $0) } }
+  }
+
   @inline(never)
   private mutating func newStep(_ state: Int32, _ byteClass: Int) throws -> Int32 {
     let byte = representatives[byteClass]

@@ -14,18 +14,23 @@ extension JSONSchemaCompiler {
     return addRule(name, node)
   }
 
+  /// Digits of a whole number at most; with exponents below 100 every number fits a double.
+  private static let mostDigits = 200
+
   private static var whole: GrammarNode {
-    .choice([.text("0"), .sequence([highDigit, .zeroOrMore(digit)])])
+    let rest = GrammarNode.repetition(digit, atLeast: 0, atMost: mostDigits - 1)
+    return .choice([.text("0"), .sequence([highDigit, rest])])
   }
 
   mutating func number() -> GrammarNode {
     once(.number, "number") {
       let digits = GrammarNode.repetition(JSONSchemaCompiler.digit, atLeast: 1, atMost: nil)
+      let exponent = GrammarNode.repetition(JSONSchemaCompiler.digit, atLeast: 1, atMost: 2)
       let sign = GrammarNode.optional(.scalars(ScalarSet(of: "+-")))
       return .sequence([
         .optional(.text("-")), JSONSchemaCompiler.whole,
         .optional(.sequence([.text("."), digits])),
-        .optional(.sequence([.scalars(ScalarSet(of: "eE")), sign, digits])),
+        .optional(.sequence([.scalars(ScalarSet(of: "eE")), sign, exponent])),
       ])
     }
   }
@@ -79,7 +84,7 @@ extension JSONSchemaCompiler {
     }
     if last == nil {
       options.append(
-        .sequence([highDigit, .repetition(digit, atLeast: first.count, atMost: nil)]))
+        .sequence([highDigit, .repetition(digit, atLeast: first.count, atMost: mostDigits - 1)]))
     }
     return .choice(options)
   }

@@ -7,7 +7,8 @@ import Tokenizers
 /// space; properties in the schema's order; in strings only `"`, `\` and control characters escaped. Every text is
 /// valid under the schema; of the valid values these are left out: properties in another order, additional
 /// properties where `additionalProperties` is absent beside `properties`, items past `prefixItems` where `items` is
-/// absent, whole numbers written as `1.0` or `1e2` for `integer`. Keywords of assertion that are not implemented
+/// absent, whole numbers written as `1.0` or `1e2` for `integer`, numbers of more than 200 digits or with an exponent
+/// of more than two. Keywords of assertion that are not implemented
 /// are refused with their path. Rules are named by JSON pointers.
 struct JSONSchemaCompiler {
   let document: JSONValue

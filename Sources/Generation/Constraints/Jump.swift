@@ -43,14 +43,14 @@ extension TokenVocabulary {
     guard let top = node(at: tail) else { return false }
     var path = [Int32](repeating: state, count: deepest + 1)
     var node = top + 1
-    while node < Int(skips[top]) {
-      let depth = Int(depths[node])
-      let next = try automaton.step(path[depth - 1], byte: bytes[node])
+    while node < Int(nodes[top].skip) {
+      let depth = Int(nodes[node].depth)
+      let next = try automaton.step(path[depth - 1], byte: nodes[node].byte)
       if next == GrammarAutomaton.dead {
-        node = Int(skips[node])
+        node = Int(nodes[node].skip)
         continue
       }
-      if tokenOffsets[node] < tokenOffsets[node + 1] { return true }
+      if nodes[node].token >= 0 { return true }
       path[depth] = next
       node += 1
     }

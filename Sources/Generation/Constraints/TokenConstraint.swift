@@ -160,27 +160,49 @@ extension TokenVocabulary {
     if automaton.canEnd(state) {
       for token in endTokens { words[Int(token) >> 5] |= 1 << UInt32(token & 31) }
     }
-    var path = [Int32](repeating: state, count: deepest + 1)
-    var node = 0
-    while node < bytes.count {
-      let depth = Int(depths[node])
-      let next = try automaton.step(path[depth - 1], byte: bytes[node])
-      if next == GrammarAutomaton.dead {
-        node = Int(skips[node])
-        continue
-      }
-      path[depth] = next
-      for index in Int(tokenOffsets[node])..<Int(tokenOffsets[node + 1]) {
-        let token = tokens[index]
-        words[Int(token) >> 5] |= 1 << UInt32(token & 31)
-      }
-      node += 1
+    try automaton.walk(self, from: state) { token in
+      words[Int(token) >> 5] |= 1 << UInt32(token & 31)
     }
     return words
   }
 }
 
 extension GrammarAutomaton {
+  /// Calls `body` with every token that can be read from a state.
+  @inline(__always)
+  mutating func walk(_ vocabulary: TokenVocabulary, from state: Int32, _ body: (Int32) -> Void) throws {
+    var path = [Int32](repeating: state, count: vocabulary.deepest + 1)
+    let nodes = vocabulary.nodes
+    var index = 0
+    while true {
+      // Known steps are followed through plain pointers; a new one interrupts the walk.
+      let isDone = nodes.withUnsafeBufferPointer { nodes in
+        path.withUnsafeMutableBufferPointer { path in
+          withTable { table, classes in
+            while index < nodes.count {
+              let node = nodes[index]
+              let depth = Int(node.depth)
+              let next = table[Int(path[depth &- 1]) &* classCount &+ Int(classes[Int(node.byte)])]
+              guard next >= 0 else {
+                guard next == GrammarAutomaton.dead else { return false }
+                index = Int(node.skip)
+                continue
+              }
+              path[depth] = next
+              index &+= 1
+              guard node.token >= 0 else { continue }
+              body(node.token)
+              if node.hasMore { vocabulary.sameText[node.token]?.forEach(body) }
+            }
+            return true
+          }
+        }
+      }
+      if isDone { return }
+      _ = try step(path[Int(nodes[index].depth) - 1], byte: nodes[index].byte)
+    }
+  }
+
   /// The only way on from a state, as long as there is one and the text may not end.
   mutating func forcedBytes(_ state: Int32, atMost limit: Int) throws -> [UInt8] {
     var state = state

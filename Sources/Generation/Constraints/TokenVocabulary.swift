@@ -10,17 +10,30 @@ public final class TokenVocabulary: Sendable {
   /// Ids with which an answer ends.
   public let endTokens: [Int32]
 
-  /// The trie in preorder: a node's byte, its depth (1 for the first byte), the index after its subtree, and
-  /// where its tokens begin in `tokens`.
-  let bytes: [UInt8]
-  let depths: [Int32]
-  let skips: [Int32]
-  let tokenOffsets: [Int32]
-  let tokens: [Int32]
+  /// A place in the trie, reached by the bytes on the way to it.
+  struct Node {
+    /// The first token that ends here, or -1.
+    var token: Int32 = -1
+    /// The index after the node's subtree.
+    var skip: Int32 = 0
+    /// 1 for a token's first byte.
+    var depth: UInt16
+    var byte: UInt8
+    /// Whether `sameText` has more tokens that end here.
+    var hasMore = false
+  }
+
+  /// The trie in preorder.
+  let nodes: [Node]
+  /// Tokens with the same text as another, by that one.
+  let sameText: [Int32: [Int32]]
   let deepest: Int
   /// The bytes that are tokens of their own; only they can be part of a constrained text, so that no text ends
   /// in a stretch that no token writes.
   let singleBytes: ByteSet
+
+  /// The longest text of a token, in bytes; longer ones are never allowed.
+  private static let longestToken = 4096
 
   private let encoder: @Sendable (String) -> [Int32]
   private let textOffsets: [Int32]
@@ -49,17 +62,14 @@ public final class TokenVocabulary: Sendable {
     encoder = encode
     text = Array(texts.joined())
     textOffsets = texts.reduce(into: [0]) { $0.append($0[$0.count - 1] + Int32($1.count)) }
-    let order = texts.indices.filter { !texts[$0].isEmpty }
+    let order = texts.indices.filter { !texts[$0].isEmpty && texts[$0].count <= TokenVocabulary.longestToken }
       .sorted { (texts[$0], $0) < (texts[$1], $1) }
     var trie = TrieBuilder()
     for id in order { trie.insert(texts[id], Int32(id)) }
     trie.finish()
-    bytes = trie.bytes
-    depths = trie.depths
-    skips = trie.skips
-    tokenOffsets = trie.tokenOffsets
-    tokens = trie.tokens
-    deepest = Int(trie.depths.max() ?? 0)
+    nodes = trie.nodes
+    sameText = trie.sameText
+    deepest = trie.nodes.reduce(0) { max($0, Int($1.depth)) }
     var singleBytes = ByteSet()
     for text in texts where text.count == 1 { singleBytes.insert(text[0]) }
     self.singleBytes = singleBytes
@@ -87,12 +97,12 @@ public final class TokenVocabulary: Sendable {
   /// The node that these bytes lead to.
   func node(at path: ArraySlice<UInt8>) -> Int? {
     var result: Int?
-    var (child, end) = (0, bytes.count)
+    var (child, end) = (0, nodes.count)
     for byte in path {
-      while child < end, bytes[child] != byte { child = Int(skips[child]) }
+      while child < end, nodes[child].byte != byte { child = Int(nodes[child].skip) }
       guard child < end else { return nil }
       result = child
-      end = Int(skips[child])
+      end = Int(nodes[child].skip)
       child += 1
     }
     return result
@@ -106,11 +116,8 @@ private func < (left: ([UInt8], Int), right: ([UInt8], Int)) -> Bool {
 
 /// Builds a trie in preorder from texts in order.
 private struct TrieBuilder {
-  var bytes: [UInt8] = []
-  var depths: [Int32] = []
-  var skips: [Int32] = []
-  var tokenOffsets: [Int32] = []
-  var tokens: [Int32] = []
+  var nodes: [TokenVocabulary.Node] = []
+  var sameText: [Int32: [Int32]] = [:]
   private var path: [Int] = []
   private var last: [UInt8] = []
 
@@ -119,23 +126,23 @@ private struct TrieBuilder {
     while common < min(last.count, text.count), last[common] == text[common] { common += 1 }
     close(to: common)
     for byte in text[common...] {
-      path.append(bytes.count)
-      bytes.append(byte)
-      depths.append(Int32(path.count))
-      skips.append(0)
-      tokenOffsets.append(Int32(tokens.count))
+      path.append(nodes.count)
+      nodes.append(.init(depth: UInt16(path.count), byte: byte))
     }
-    // Equal texts follow each other, so the node is still the last one.
-    tokens.append(token)
+    // Texts come in order, so the text's node is the last one, also where the same text came before.
+    let node = nodes.count - 1
+    if nodes[node].token < 0 {
+      nodes[node].token = token
+    } else {
+      nodes[node].hasMore = true
+      sameText[nodes[node].token, default: []].append(token)
+    }
     last = text
   }
 
-  mutating func finish() {
-    close(to: 0)
-    tokenOffsets.append(Int32(tokens.count))
-  }
+  mutating func finish() { close(to: 0) }
 
   private mutating func close(to depth: Int) {
-    while path.count > depth { skips[path.removeLast()] = Int32(bytes.count) }
+    while path.count > depth { nodes[path.removeLast()].skip = Int32(nodes.count) }
   }
 }
