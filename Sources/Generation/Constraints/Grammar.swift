@@ -63,15 +63,45 @@ public struct Grammar: Sendable {
   /// Whether each rule can be the empty text.
   func nullableRules() -> [Bool] {
     var nullable = [Bool](repeating: false, count: rules.count)
+    let order = calleesFirst()
     var isChanged = true
     while isChanged {
       isChanged = false
-      for index in rules.indices where !nullable[index] && rules[index].node.isNullable(nullable) {
+      for index in order where !nullable[index] && rules[index].node.isNullable(nullable) {
         nullable[index] = true
         isChanged = true
       }
     }
     return nullable
+  }
+
+  /// The rules in an order in which, but for recursion, each comes after those it refers to, so that what is
+  /// computed along it settles in few passes.
+  func calleesFirst() -> [Int] {
+    let callees = rules.map { rule in
+      var result: Set<Int> = []
+      rule.node.collectRules(into: &result)
+      return result.sorted()
+    }
+    var order: [Int] = []
+    var isSeen = [Bool](repeating: false, count: rules.count)
+    for start in rules.indices where !isSeen[start] {
+      var path = [(rule: start, next: 0)]
+      isSeen[start] = true
+      while let top = path.last {
+        guard top.next < callees[top.rule].count else {
+          order.append(top.rule)
+          path.removeLast()
+          continue
+        }
+        path[path.count - 1].next += 1
+        let callee = callees[top.rule][top.next]
+        guard !isSeen[callee] else { continue }
+        isSeen[callee] = true
+        path.append((callee, 0))
+      }
+    }
+    return order
   }
 
   /// Refuses a rule that can begin with itself, for which no text would ever be read.
@@ -126,6 +156,16 @@ extension GrammarNode {
     case .repetition(let body, let atLeast, let atMost):
       atLeast == 0 || atMost == 0 || body.isNullable(rules)
     case .rule(let index): rules[index]
+    }
+  }
+
+  /// The rules referred to.
+  func collectRules(into result: inout Set<Int>) {
+    switch self {
+    case .literal, .scalars: break
+    case .sequence(let parts), .choice(let parts): for part in parts { part.collectRules(into: &result) }
+    case .repetition(let body, _, _): body.collectRules(into: &result)
+    case .rule(let index): result.insert(index)
     }
   }
 

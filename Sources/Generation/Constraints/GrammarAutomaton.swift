@@ -41,6 +41,8 @@ struct GrammarAutomaton {
   private var stacks: GrammarStacks
   private var states: [State] = []
   private var numbers: [[Configuration]: Int32] = [:]
+  /// Numbers of released states, to be given again.
+  private var free: [Int32] = []
   /// `[states, classCount]`: the state after a byte of the class, `dead` or `unknown`.
   private var transitions: [Int32] = []
   private var seen: Set<Configuration> = []
@@ -59,9 +61,12 @@ struct GrammarAutomaton {
     _ = try number(close())
   }
 
-  var stateCount: Int { states.count }
+  var stateCount: Int { states.count - free.count }
 
-  func contains(_ state: Int32) -> Bool { state >= 0 && Int(state) < states.count }
+  /// Whether the number is a state's; a released one has no configurations.
+  func contains(_ state: Int32) -> Bool {
+    state >= 0 && Int(state) < states.count && !states[Int(state)].configurations.isEmpty
+  }
 
   func canEnd(_ state: Int32) -> Bool { states[Int(state)].canEnd }
 
@@ -192,23 +197,42 @@ struct GrammarAutomaton {
   private mutating func number(_ configurations: [Configuration]) throws -> Int32 {
     if configurations.isEmpty { return GrammarAutomaton.dead }
     if let number = numbers[configurations] { return number }
-    guard states.count < limits.states, stacks.frames.count < limits.states * 4 else {
+    guard stateCount < limits.states, stacks.count < limits.states * 4 else {
       throw RetortError(
         .outOfMemory, "the grammar has more than \(limits.states) states in use", field: "grammar",
         remedy: "Bound its recursion and its repetitions, or raise the limit of states.")
     }
-    let number = Int32(states.count)
-    var shortest = GrammarProgram.unreachable
-    var canEnd = false
+    var state = State(configurations: configurations, canEnd: false, shortest: GrammarProgram.unreachable)
     for configuration in configurations {
-      let isEnd = configuration.node == GrammarProgram.end
-      canEnd = canEnd || isEnd
-      shortest = min(shortest, length(of: configuration))
+      state.canEnd = state.canEnd || configuration.node == GrammarProgram.end
+      state.shortest = min(state.shortest, length(of: configuration))
     }
-    states.append(State(configurations: configurations, canEnd: canEnd, shortest: shortest))
-    transitions.append(contentsOf: repeatElement(GrammarAutomaton.unknown, count: classCount))
+    let number = free.popLast() ?? Int32(states.count)
+    if Int(number) == states.count {
+      states.append(state)
+      transitions.append(contentsOf: repeatElement(GrammarAutomaton.unknown, count: classCount))
+    } else {
+      states[Int(number)] = state
+    }
     numbers[configurations] = number
     return number
+  }
+
+  /// Forgets every state but the first and the `live` ones, which keep their numbers.
+  mutating func release(keeping live: Set<Int32>) {
+    for index in states.indices where index != 0 && !live.contains(Int32(index)) {
+      guard !states[index].configurations.isEmpty else { continue }
+      numbers[states[index].configurations] = nil
+      states[index].configurations = []
+      free.append(Int32(index))
+      for slot in index * classCount..<(index + 1) * classCount {
+        transitions[slot] = GrammarAutomaton.unknown
+      }
+    }
+    for slot in transitions.indices where transitions[slot] >= 0 && !contains(transitions[slot]) {
+      transitions[slot] = GrammarAutomaton.unknown
+    }
+    stacks.release(keeping: states.lazy.flatMap { $0.configurations.map(\.stack) })
   }
 
   private func length(of configuration: Configuration) -> Int {
@@ -268,9 +292,13 @@ struct GrammarStacks {
 
   private(set) var frames = [Frame(node: GrammarProgram.end, count: 0, parent: -1, length: 0)]
   private var indices: [Key: Int32] = [:]
+  private var free: [Int32] = []
   private let program: GrammarProgram
 
   init(_ program: GrammarProgram) { self.program = program }
+
+  /// How many stacks there are.
+  var count: Int { frames.count - free.count }
 
   /// The stack with one more frame; a frame that would only end again is left out, so that tail recursion is a
   /// loop.
@@ -278,11 +306,27 @@ struct GrammarStacks {
     if node == GrammarProgram.end { return parent }
     let key = Key(node: node, count: count, parent: parent)
     if let index = indices[key] { return index }
-    let index = Int32(frames.count)
     let length = GrammarProgram.sum(ownLength(node, count), frames[Int(parent)].length)
-    frames.append(Frame(node: node, count: count, parent: parent, length: length))
+    let frame = Frame(node: node, count: count, parent: parent, length: length)
+    let index = free.popLast() ?? Int32(frames.count)
+    if Int(index) == frames.count { frames.append(frame) } else { frames[Int(index)] = frame }
     indices[key] = index
     return index
+  }
+
+  /// Forgets the stacks that are no part of the `live` ones.
+  mutating func release(keeping live: some Swift.Sequence<Int32>) {
+    var isLive = [Bool](repeating: false, count: frames.count)
+    isLive[Int(GrammarStacks.bottom)] = true
+    for stack in live {
+      var stack = stack
+      while !isLive[Int(stack)] {
+        isLive[Int(stack)] = true
+        stack = frames[Int(stack)].parent
+      }
+    }
+    indices = indices.filter { isLive[Int($0.value)] }
+    free = frames.indices.filter { !isLive[$0] }.map { Int32($0) }
   }
 
   private func ownLength(_ node: Int32, _ count: Int32) -> Int {

@@ -54,7 +54,8 @@ struct GrammarProgram: Sendable {
     nullable = grammar.nullableRules()
     starts = [Int32](repeating: 0, count: grammar.rules.count)
     root = Int32(grammar.root)
-    for (index, rule) in grammar.rules.enumerated() {
+    for index in grammar.calleesFirst() {
+      let rule = grammar.rules[index]
       starts[index] = try compile(rule.node, GrammarProgram.end)
       guard nodes.count <= GrammarProgram.mostNodes else { throw tooLarge(rule, grammar) }
     }

@@ -53,8 +53,20 @@ public final class TokenConstraint: Sendable {
       Core(automaton: automaton, masks: TokenMaskCache(capacity: limits.maskBytes / maskBytes)))
   }
 
-  /// How many states have been made.
+  /// How many states are kept.
   public var stateCount: Int { core.withLock { $0.automaton.stateCount } }
+
+  /// Forgets all states but ``start`` and those in use, which keep their numbers; the others' numbers are void.
+  ///
+  /// Regular grammars need it never. With a recursive one, a job that goes on for ever calls it between steps
+  /// when ``stateCount`` has grown.
+  public func releaseStates(keeping live: Set<StateID>) {
+    core.withLock { core in
+      core.automaton.release(keeping: live)
+      core.masks.keep { core.automaton.contains($0) }
+      core.jumps.removeAll()
+    }
+  }
 
   /// Whether the text may end here; then the mask allows the end-of-generation tokens.
   public func canEnd(_ state: StateID) throws -> Bool {

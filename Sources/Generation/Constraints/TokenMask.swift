@@ -55,7 +55,17 @@ struct TokenMaskCache {
   private mutating func dropOldestHalf() {
     let uses = entries.values.map(\.lastUse).sorted()
     let bound = uses[uses.count / 2]
-    entries = entries.filter { $0.value.lastUse >= bound }
+    drop { $0.lastUse < bound }
+  }
+
+  /// Keeps the masks of these states only.
+  mutating func keep(_ isKept: (Int32) -> Bool) {
+    entries = entries.filter { isKept($0.key) }
+    drop { _ in false }
+  }
+
+  private mutating func drop(_ isDropped: (Entry) -> Bool) {
+    entries = entries.filter { !isDropped($0.value) }
     let kept = Set(entries.values.map(\.mask.number))
     contents = contents.filter { kept.contains($0.value.number) }
   }

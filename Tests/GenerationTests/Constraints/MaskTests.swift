@@ -110,6 +110,48 @@ import Tokenizers
     #expect(try large.mask(states[0]).number != first.number)
   }
 
+  @Test("Released states make room, and those kept go on as before")
+  func release() throws {
+    var limits = TokenConstraint.Limits()
+    limits.states = 200
+    let grammar = try Grammar(gbnf: #"root ::= "[" (root ("," root)*)? "]" | "{" root "}" | [0-9]{1,9}"#)
+    let bounded = try TokenConstraint(grammar, limits: limits)
+    let free = try TokenConstraint(grammar)
+    var random = TestRandom(5)
+    var texts = [[UInt8]](repeating: [], count: 3)
+    var states = [Int32](repeating: bounded.start, count: 3)
+    var released: Int32?
+    for round in 0..<600 {
+      let at = round % 3
+      if bounded.stateCount > 80 {
+        let before = bounded.stateCount
+        bounded.releaseStates(keeping: Set(states))
+        #expect(bounded.stateCount <= 4)
+        let live = states
+        released = (0..<Int32(before)).first { $0 != bounded.start && !live.contains($0) }
+        let void = try #require(released)
+        #expect(thrown { _ = try bounded.mask(void) }?.code == .invalidArgument)
+      }
+      let mask = try bounded.mask(states[at])
+      let expected = try #require(try free.advance(free.start, bytes: texts[at]))
+      #expect(try mask.words == free.mask(expected).words)
+      #expect(try bounded.shortestCompletion(states[at]) == free.shortestCompletion(expected))
+      // Brackets are favoured, so that stacks grow.
+      let allowed = (0..<256 as Range<Int32>).filter(mask.contains)
+      let deep = allowed.filter { [0x5B, 0x7B].contains($0) }
+      guard
+        let byte = (Bool.random(using: &random) && !deep.isEmpty ? deep : allowed).randomElement(
+          using: &random)
+      else {
+        (texts[at], states[at]) = ([], bounded.start)
+        continue
+      }
+      texts[at].append(UInt8(byte))
+      states[at] = try #require(try bounded.advance(states[at], token: byte))
+    }
+    #expect(released != nil)
+  }
+
   @Test("Several threads get the same states and masks as one")
   func threads() async throws {
     let grammar = try Grammar(gbnf: SampleGrammars.json)
