@@ -7,6 +7,8 @@ import Basics
 /// begins a comment.
 struct GBNFParser {
   private let scalars: [Unicode.Scalar]
+  /// Where each line begins.
+  private let lineStarts: [Int]
   private var offset = 0
   private var depth = 0
   private var rules: [GrammarRule] = []
@@ -21,7 +23,9 @@ struct GBNFParser {
       throw RetortError(
         .malformedFile, "the grammar is \(text.utf8.count) bytes long", remedy: "Write a shorter grammar.")
     }
-    scalars = Array(text.unicodeScalars)
+    let scalars = Array(text.unicodeScalars)
+    lineStarts = [0] + scalars.indices.filter { scalars[$0] == "\n" }.map { $0 + 1 }
+    self.scalars = scalars
   }
 
   /// The rules and the index of `root`.
@@ -315,10 +319,14 @@ struct GBNFParser {
   // MARK: Errors
 
   private func place(_ offset: Int) -> String {
-    let before = scalars[..<min(offset, scalars.count)]
-    let line = before.count { $0 == "\n" } + 1
-    let column = before.count - (before.lastIndex(of: "\n").map { $0 + 1 } ?? 0) + 1
-    return "line \(line), column \(column)"
+    // The last line that begins at or before the offset.
+    var line = 0
+    var end = lineStarts.count
+    while line + 1 < end {
+      let middle = (line + end) / 2
+      if lineStarts[middle] <= offset { line = middle } else { end = middle }
+    }
+    return "line \(line + 1), column \(offset - lineStarts[line] + 1)"
   }
 
   private func unexpected() -> RetortError {
