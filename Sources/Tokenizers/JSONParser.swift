@@ -4,7 +4,7 @@ import Foundation
 /// A strict JSON reader (RFC 8259) for tokenizer files of many megabytes, which Foundation reads slowly.
 ///
 /// It keeps strings apart by their scalars, where a Swift dictionary would join canonically equivalent keys.
-struct JSONParser {
+package struct JSONParser {
   private static let deepest = 64
   private let bytes: UnsafeBufferPointer<UInt8>
   private var offset = 0
@@ -13,7 +13,7 @@ struct JSONParser {
   /// Reads one JSON document.
   ///
   /// - Throws: `malformedFile` with the byte offset.
-  static func parse(_ bytes: UnsafeBufferPointer<UInt8>) throws -> JSONValue {
+  package static func parse(_ bytes: UnsafeBufferPointer<UInt8>) throws -> JSONValue {
     var parser = JSONParser(bytes: bytes)
     let value = try parser.value()
     parser.skipSpace()

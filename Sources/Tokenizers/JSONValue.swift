@@ -1,5 +1,5 @@
 /// A JSON value; objects keep their members in file order.
-enum JSONValue {
+package enum JSONValue: Sendable {
   case null
   case bool(Bool)
   case number(Double)
@@ -8,44 +8,44 @@ enum JSONValue {
   case object([Member])
 
   /// A named value of an object.
-  struct Member {
-    var key: String
-    var value: JSONValue
+  package struct Member: Sendable {
+    package var key: String
+    package var value: JSONValue
   }
 
   /// The last member of that name, as most readers take it.
-  subscript(_ key: String) -> JSONValue? {
+  package subscript(_ key: String) -> JSONValue? {
     guard case .object(let members) = self else { return nil }
     return members.last { $0.key == key }?.value
   }
 
-  var asString: String? {
+  package var asString: String? {
     guard case .string(let value) = self else { return nil }
     return value
   }
 
-  var asBool: Bool? {
+  package var asBool: Bool? {
     guard case .bool(let value) = self else { return nil }
     return value
   }
 
-  var asArray: [JSONValue]? {
+  package var asArray: [JSONValue]? {
     guard case .array(let value) = self else { return nil }
     return value
   }
 
-  var members: [Member]? {
+  package var members: [Member]? {
     guard case .object(let value) = self else { return nil }
     return value
   }
 
   /// A whole number that fits a token id.
-  var id: Int32? {
+  package var id: Int32? {
     guard case .number(let value) = self else { return nil }
     return Int32(exactly: value)
   }
 
-  var isNull: Bool {
+  package var isNull: Bool {
     guard case .null = self else { return false }
     return true
   }

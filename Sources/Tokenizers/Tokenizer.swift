@@ -19,6 +19,7 @@ public final class Tokenizer: Sendable {
   private let after: AddedTokenMatcher
   private let added: [String: Int32]
   private let special: Set<Int32>
+  private let unused: Set<Int32>
   private let settings: Settings
   private let encoder: Mutex<BytePairEncoder>
 
@@ -50,6 +51,7 @@ public final class Tokenizer: Sendable {
     after = AddedTokenMatcher(addedTokens.filter(\.isNormalized))
     added = Dictionary(addedTokens.map { ($0.content, $0.id) }) { $1 }
     special = Set(addedTokens.filter(\.isSpecial).map(\.id))
+    unused = Set(spec.tokenTypes.indices.filter { spec.tokenTypes[$0] == .unused }.map { Int32($0) })
     settings = Settings(
       addsBOS: spec.addsBOS, addsEOS: spec.addsEOS, addsSpacePrefix: spec.addsSpacePrefix,
       normalizesNFC: spec.normalizesNFC)
@@ -155,6 +157,9 @@ public final class Tokenizer: Sendable {
 
   /// Whether a token is a control token, which `skipSpecial` leaves out.
   public func isSpecial(_ id: Int32) -> Bool { special.contains(id) }
+
+  /// Whether the vocabulary declares an id unused, so that no text encodes to it.
+  public func isUnused(_ id: Int32) -> Bool { unused.contains(id) }
 
   /// The id of a token by its text: an added token's content, or a text in the byte-level alphabet.
   public func id(of token: String) -> Int32? {
