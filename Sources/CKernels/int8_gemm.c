@@ -3,7 +3,7 @@
 // Both sides carry one scale for each RK_INT8_GROUP inputs. A panel is 16 output rows; its unit of a group is
 //   scale f32[16], then codes + 128: for each four k, 64 bytes, byte n·4+j holding row n, k = 4i+j.
 // The activations of a tile of M rows lie group by group as
-//   int8 codes [quad][M][4], scale f32[M], start i32[M],
+//   int8 codes [M][RK_INT8_GROUP], scale f32[M], start i32[M],
 // where start = −128 · Σ codes undoes the offset of the weights. A group's products are summed exactly in 32 bits,
 // then y += dot · (weight scale · activation scale), in the order of k: a row's result is the same whatever rows
 // share the call. 24 of 27 vector operations of a full group are dot products.
@@ -15,7 +15,7 @@ static inline int group_count(int k) { return (k + RK_INT8_GROUP - 1) / RK_INT8_
 
 size_t rk_int8_panel_bytes(int k) { return (size_t)padded(k) * 16 + (size_t)group_count(k) * 64; }
 
-size_t rk_int8_row_bytes(int k) { return (size_t)padded(k) + (size_t)group_count(k) * 8; }
+size_t rk_int8_row_bytes(int k) { return (size_t)group_count(k) * (RK_INT8_GROUP + 8); }
 
 // MARK: Quantisation
 
@@ -84,15 +84,14 @@ void rk_int8_pack(const float *source, size_t row_stride, int rows, int k, uint8
 static int tile_rows(int left) { return left >= 16 ? 16 : left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 
 // Writes one row's group at place m of a tile of M and returns its scale.
-static float store_group(const float *x, int width, int m, int M, uint8_t *group, int8_t *codes) {
-  int quads = padded(width) / 4;
+static float store_group(const float *x, int width, int m, int M, uint8_t *group) {
+  int8_t *codes = (int8_t *)group + m * RK_INT8_GROUP;
   int32_t sum;
   float scale = quantize(x, width, codes, &sum);
-  for (int i = width; i < 4 * quads; i++) codes[i] = 0;
-  for (int i = 0; i < quads; i++) memcpy(group + 4 * (i * M + m), codes + 4 * i, 4);
+  memset(codes + width, 0, (size_t)(RK_INT8_GROUP - width));
   int32_t start = -128 * sum;
-  memcpy(group + 4 * (quads * M + m), &scale, 4);
-  memcpy(group + 4 * (quads * M + M + m), &start, 4);
+  memcpy(group + M * RK_INT8_GROUP + 4 * m, &scale, 4);
+  memcpy(group + M * (RK_INT8_GROUP + 4) + 4 * m, &start, 4);
   return scale;
 }
 
@@ -101,16 +100,16 @@ void rk_int8_quantize(const float *x, int k, int row, int rows, uint8_t *acts, u
   while (row >= first + tile_rows(rows - first)) first += tile_rows(rows - first);
   int M = tile_rows(rows - first), m = row - first;
   size_t at = (size_t)first * rk_int8_row_bytes(k);
-  int8_t codes[RK_INT8_GROUP];
   float left[RK_INT8_GROUP];
   for (int from = 0; from < k; from += RK_INT8_GROUP) {
     int width = group_width(k, from);
-    float scale = store_group(x + from, width, m, M, acts + at, codes);
+    float scale = store_group(x + from, width, m, M, acts + at);
     if (rest) {
+      const int8_t *codes = (const int8_t *)acts + at + m * RK_INT8_GROUP;
       for (int i = 0; i < width; i++) left[i] = x[from + i] - scale * (float)codes[i];
-      store_group(left, width, m, M, rest + at, codes);
+      store_group(left, width, m, M, rest + at);
     }
-    at += (size_t)(padded(width) + 8) * (size_t)M;
+    at += (size_t)(RK_INT8_GROUP + 8) * (size_t)M;
   }
 }
 
@@ -125,7 +124,8 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(int M, const ui
   for (int m = 0; m < M; m++) _mm512_store_ps(sums + 16 * m, _mm512_setzero_ps());
   for (int from = 0; from < k; from += RK_INT8_GROUP) {
     int quads = padded(group_width(k, from)) / 4;
-    const int32_t *a = (const int32_t *)(const void *)acts, *tail = a + quads * M;
+    const int width = RK_INT8_GROUP / 4;
+    const int32_t *a = (const int32_t *)(const void *)acts, *tail = a + width * M;
     const uint8_t *w = panel + 64;
     // One row alone would wait for its own sums: it takes the quads in four strands.
     __m512i acc[16], strands[3];
@@ -146,11 +146,11 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(int M, const ui
       }
       acc[0] = _mm512_add_epi32(_mm512_add_epi32(acc[0], strands[0]), _mm512_add_epi32(strands[1], strands[2]));
     }
-    for (; i < quads; i++, w += 64, a += M) {
+    for (; i < quads; i++, w += 64, a++) {
       __m512i codes = _mm512_load_si512(w);
       _mm_prefetch((const char *)w + 2048, _MM_HINT_T0);
       RK_UNROLL
-      for (int m = 0; m < M; m++) acc[m] = _mm512_dpbusd_epi32(acc[m], codes, _mm512_set1_epi32(a[m]));
+      for (int m = 0; m < M; m++) acc[m] = _mm512_dpbusd_epi32(acc[m], codes, _mm512_set1_epi32(a[width * m]));
     }
     __m512 scale = _mm512_load_ps(panel);
     RK_UNROLL
@@ -180,7 +180,7 @@ static void portable_tile(int M, const uint8_t *panel, const uint8_t *acts, int 
   for (int from = 0; from < k; from += RK_INT8_GROUP) {
     int quads = padded(group_width(k, from)) / 4;
     const float *scales = (const float *)(const void *)panel;
-    const uint8_t *codes = panel + 64, *tail = acts + 4 * quads * M;
+    const uint8_t *codes = panel + 64, *tail = acts + RK_INT8_GROUP * M;
     for (int m = 0; m < M; m++) {
       float scale;
       int32_t start;
@@ -190,7 +190,7 @@ static void portable_tile(int M, const uint8_t *panel, const uint8_t *acts, int 
         int32_t dot = start;
         for (int i = 0; i < quads; i++)
           for (int j = 0; j < 4; j++)
-            dot += codes[i * 64 + n * 4 + j] * (int8_t)acts[4 * (i * M + m) + j];
+            dot += codes[i * 64 + n * 4 + j] * (int8_t)acts[m * RK_INT8_GROUP + 4 * i + j];
         sums[16 * m + n] = fmaf((float)dot, scales[n] * scale, sums[16 * m + n]);
       }
     }
