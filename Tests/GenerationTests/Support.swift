@@ -40,11 +40,41 @@ struct EngineRun {
   }
 
   private func checkBlocks() {
-    let scheduler = engine.scheduler
-    let held = (scheduler.waiting + scheduler.running).flatMap { scheduler[$0]?.blockTable ?? [] }
-    #expect(Set(held).count == held.count, "a block has two owners")
-    #expect(held.count + scheduler.blocks.freeCount == scheduler.blocks.total, "a block is lost")
-    #expect(scheduler.running.count <= max(1, engine.limits.sequences))
+    engine.scheduler.check()
+    #expect(engine.scheduler.running.count <= max(1, engine.limits.sequences))
+  }
+}
+
+extension Scheduler {
+  /// What holds between steps: every block is free, idle or held by as many sequences as it counts, and what
+  /// sequences share is full, indexed and the same text.
+  func check(location: SourceLocation = #_sourceLocation) {
+    let all = sequences.values
+    #expect(Set(waiting + running) == Set(sequences.keys), sourceLocation: location)
+    #expect(waiting.count + running.count == sequences.count, sourceLocation: location)
+    var holders: [Int32: Int] = [:]
+    var prefixes: [Int32: ArraySlice<Int32>] = [:]
+    for sequence in all {
+      #expect(Set(sequence.blockTable).count == sequence.blockTable.count, "a table has a block twice")
+      #expect(sequence.blockTable.count == blocks.blocks(for: sequence.computed), sourceLocation: location)
+      #expect(sequence.published <= sequence.computed / blocks.blockSize, sourceLocation: location)
+      for (place, block) in sequence.blockTable.enumerated() {
+        holders[block, default: 0] += 1
+        #expect((blocks.index?.contains(block) ?? false) == (place < sequence.published))
+        guard place < sequence.published else { continue }
+        let prefix = sequence.tokens[..<((place + 1) * blocks.blockSize)]
+        #expect(
+          prefixes.updateValue(prefix, forKey: block).map { $0 == prefix } ?? true, "a block of two texts")
+      }
+    }
+    for (block, count) in holders {
+      #expect(blocks.references(to: block) == count, sourceLocation: location)
+      #expect(count == 1 || prefixes[block] != nil, "an open block has two owners", sourceLocation: location)
+    }
+    #expect(Set(prefixes.values).count == prefixes.count, "a text has two blocks", sourceLocation: location)
+    #expect(holders.count == blocks.heldCount, "a block is lost", sourceLocation: location)
+    #expect(holders.values.count { $0 > 1 } == blocks.sharedCount, sourceLocation: location)
+    #expect((blocks.index?.count ?? 0) == prefixes.count + blocks.idleCount, sourceLocation: location)
   }
 }
 
