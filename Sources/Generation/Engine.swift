@@ -97,6 +97,24 @@ public final class Engine {
     return id
   }
 
+  /// Queues `samples` requests that differ in their seed alone; returns their ids.
+  ///
+  /// The first sample is what the request alone gives; the others' seeds are drawn from its seed (Philox). They run as
+  /// sequences of their own that share the prompt's full blocks through the prefix cache, so each computes no more
+  /// of the prompt than its last, partial block.
+  /// - Throws: as ``add(_:)``, with nothing queued.
+  public func add(_ request: GenerationRequest, samples: Int) throws -> [Int] {
+    let seeds = Philox(key: request.sampling.seed)
+    return try (0..<max(0, samples)).map { sample in
+      var request = request
+      if sample > 0 {
+        let words = seeds.words(UInt64(sample), .max)
+        request.sampling.seed = UInt64(words[0]) << 32 | UInt64(words[1])
+      }
+      return try add(request)
+    }
+  }
+
   /// Tokens that one sequence may reach.
   var room: Int { min(limits.context, scheduler.blocks.total * limits.blockSize) }
 

@@ -36,7 +36,7 @@ struct EngineRun {
   mutating func drain(steps: Int = 20_000) throws {
     for _ in 0..<steps where !engine.isIdle { try step() }
     try #require(engine.isIdle, "the engine makes no progress")
-    #expect(engine.scheduler.blocks.freeCount == engine.scheduler.blocks.total)
+    #expect(engine.statistics.blocks.held == 0)
   }
 
   private func checkBlocks() {
@@ -54,23 +54,26 @@ extension Scheduler {
     #expect(waiting.count + running.count == sequences.count, sourceLocation: location)
     var holders: [Int32: Int] = [:]
     var prefixes: [Int32: ArraySlice<Int32>] = [:]
+    var (isIndexedAsSaid, isOneText) = (true, true)
     for sequence in all {
       #expect(Set(sequence.blockTable).count == sequence.blockTable.count, "a table has a block twice")
       #expect(sequence.blockTable.count == blocks.blocks(for: sequence.computed), sourceLocation: location)
       #expect(sequence.published <= sequence.computed / blocks.blockSize, sourceLocation: location)
       for (place, block) in sequence.blockTable.enumerated() {
         holders[block, default: 0] += 1
-        #expect((blocks.index?.contains(block) ?? false) == (place < sequence.published))
+        let isIndexed = blocks.index?.contains(block) ?? false
+        isIndexedAsSaid = isIndexedAsSaid && isIndexed == (place < sequence.published)
         guard place < sequence.published else { continue }
         let prefix = sequence.tokens[..<((place + 1) * blocks.blockSize)]
-        #expect(
-          prefixes.updateValue(prefix, forKey: block).map { $0 == prefix } ?? true, "a block of two texts")
+        if let other = prefixes.updateValue(prefix, forKey: block) { isOneText = isOneText && other == prefix }
       }
     }
-    for (block, count) in holders {
-      #expect(blocks.references(to: block) == count, sourceLocation: location)
-      #expect(count == 1 || prefixes[block] != nil, "an open block has two owners", sourceLocation: location)
+    #expect(isIndexedAsSaid, "what is indexed is not what a sequence published", sourceLocation: location)
+    #expect(isOneText, "a block has two texts", sourceLocation: location)
+    let isCounted = holders.allSatisfy { block, count in
+      blocks.references(to: block) == count && (count == 1 || prefixes[block] != nil)
     }
+    #expect(isCounted, "an open block has two owners, or a count is wrong", sourceLocation: location)
     #expect(Set(prefixes.values).count == prefixes.count, "a text has two blocks", sourceLocation: location)
     #expect(holders.count == blocks.heldCount, "a block is lost", sourceLocation: location)
     #expect(holders.values.count { $0 > 1 } == blocks.sharedCount, sourceLocation: location)
