@@ -15,7 +15,8 @@ import Testing
       var expected: [[Int32]: Int32] = [:]
       func node(_ text: [Int32]) -> Node? { text.isEmpty ? .root : expected[text].flatMap(index.node) }
       for _ in 0..<300 {
-        let parent = expected.keys.sorted { $0.lexicographicallyPrecedes($1) }.randomElement(using: &random) ?? []
+        let parent =
+          expected.keys.sorted { $0.lexicographicallyPrecedes($1) }.randomElement(using: &random) ?? []
         let prefix = Bool.random(using: &random) ? [] : parent
         let tokens = random.ids(2, below: 3)
         let parentNode = try #require(node(prefix))

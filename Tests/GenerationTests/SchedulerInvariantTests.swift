@@ -204,7 +204,8 @@ struct SchedulerRun {
       scheduler.rewrite(id, to: Array(sequence.tokens[..<kept]) + tokens)
       ends[id, default: 0] -= 1
     case 2:
-      if case .choosing = sequence.phase {} else {
+      if case .choosing = sequence.phase {
+      } else {
         scheduler[id]?.choiceBase = sequence.tokens.count
         scheduler[id]?.phase = .choosing(index: 0)
       }

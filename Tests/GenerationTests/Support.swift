@@ -65,7 +65,9 @@ extension Scheduler {
         isIndexedAsSaid = isIndexedAsSaid && isIndexed == (place < sequence.published)
         guard place < sequence.published else { continue }
         let prefix = sequence.tokens[..<((place + 1) * blocks.blockSize)]
-        if let other = prefixes.updateValue(prefix, forKey: block) { isOneText = isOneText && other == prefix }
+        if let other = prefixes.updateValue(prefix, forKey: block) {
+          isOneText = isOneText && other == prefix
+        }
       }
     }
     #expect(isIndexedAsSaid, "what is indexed is not what a sequence published", sourceLocation: location)
