@@ -22,17 +22,28 @@ extension Engine {
     if sequence.finishReason != nil { conclude(id, &events) }
   }
 
-  /// Appends a generated token, or ends generation.
+  /// Takes a chosen token, or ends generation.
+  ///
+  /// Tokens that must follow a chosen one go in here too, through ``append(_:logProbability:to:_:)`` until the
+  /// sequence has a finish reason; the next step then runs all of them as one short prefill.
   private func accept(_ choice: TokenChooser.Choice, _ sequence: inout Sequence, _ events: inout [Event]) {
     if sequence.request.endTokens.contains(choice.token) {
       sequence.finishReason = .stop
       return
     }
-    sequence.generated.append(choice.token)
-    sequence.tokens.append(choice.token)
-    if sequence.request.wantsLogProbabilities { sequence.logProbabilities.append(choice.logProbability) }
+    append(choice.token, logProbability: choice.logProbability, to: &sequence, &events)
+  }
+
+  /// Appends a token of the answer, sampled or not, and ends generation where it completes a stop string or
+  /// reaches a limit.
+  private func append(
+    _ token: Int32, logProbability: Float, to sequence: inout Sequence, _ events: inout [Event]
+  ) {
+    sequence.generated.append(token)
+    sequence.tokens.append(token)
+    if sequence.request.wantsLogProbabilities { sequence.logProbabilities.append(logProbability) }
     if var detokenizer = detokenizers[sequence.id] {
-      let piece = sequence.text.append(detokenizer.append(choice.token))
+      let piece = sequence.text.append(detokenizer.append(token))
       detokenizers[sequence.id] = detokenizer
       if !piece.isEmpty { events.append(.text(id: sequence.id, piece)) }
     }

@@ -46,6 +46,8 @@ public final class Engine {
   var scheduler: Scheduler
   var detokenizers: [Int: StreamingDetokenizer] = [:]
   private var nextID = 0
+  /// Requests that generate nothing, since the last step.
+  private var immediate: [Int] = []
   private var counts = (steps: 0, prefill: 0, decode: 0)
 
   /// - Parameter tokenizer: for text and stop strings; without one only token ids come out.
@@ -93,6 +95,7 @@ public final class Engine {
     let id = nextID
     nextID += 1
     scheduler.add(Sequence(id: id, arrival: id, request: request))
+    if request.maxTokens <= 0 { immediate.append(id) }
     if let tokenizer { detokenizers[id] = StreamingDetokenizer(tokenizer) }
     return id
   }
@@ -180,14 +183,13 @@ public final class Engine {
 
   /// A sequence that generates nothing goes straight to its forced choice.
   private func beginImmediateChoices(_ events: inout [Event]) {
-    for id in scheduler.waiting {
-      guard var sequence = scheduler[id], sequence.phase == .waiting, sequence.request.maxTokens <= 0 else {
-        continue
-      }
+    for id in immediate {
+      guard var sequence = scheduler[id] else { continue }
       sequence.finishReason = .length
       scheduler[id] = sequence
       conclude(id, &events)
     }
+    immediate = []
   }
 
   private func makeBatch(_ shares: [Scheduler.Share]) throws -> (BatchMetadata, [(sequence: Int, row: Int32)])

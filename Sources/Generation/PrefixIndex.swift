@@ -85,6 +85,12 @@ struct PrefixIndex {
     count -= 1
   }
 
+  /// Blocks whose parent has left the index, so that nothing finds them: none, where blocks leave in order.
+  var orphanCount: Int {
+    let serials = Set(entries.map(\.node.serial))
+    return entries.count { $0.node != .root && !serials.contains($0.parent) && $0.parent != Node.root.serial }
+  }
+
   /// Multiplications and shifts as in the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
   private func hash(_ text: ArraySlice<Int32>, after parent: Node) -> UInt64 {
     var state = parent.hash &+ 0x9E37_79B9_7F4A_7C15

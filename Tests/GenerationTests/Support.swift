@@ -77,6 +77,7 @@ extension Scheduler {
     }
     #expect(isCounted, "an open block has two owners, or a count is wrong", sourceLocation: location)
     #expect(Set(prefixes.values).count == prefixes.count, "a text has two blocks", sourceLocation: location)
+    #expect(blocks.index?.orphanCount ?? 0 == 0, sourceLocation: location)
     #expect(holders.count == blocks.heldCount, "a block is lost", sourceLocation: location)
     #expect(holders.values.count { $0 > 1 } == blocks.sharedCount, sourceLocation: location)
     #expect((blocks.index?.count ?? 0) == prefixes.count + blocks.idleCount, sourceLocation: location)
