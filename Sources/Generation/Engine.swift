@@ -16,16 +16,19 @@ public final class Engine {
     /// Tokens that the cache holds in all.
     public var cacheTokens: Int
     public var blockSize: Int
+    /// Whether sequences that begin alike share cache blocks, and blocks outlive their sequences.
+    public var prefixCache: Bool
 
     public init(
       sequences: Int, stepTokens: Int = 512, context: Int, cacheTokens: Int,
-      blockSize: Int = ModelRunner.blockSize
+      blockSize: Int = ModelRunner.blockSize, prefixCache: Bool = true
     ) {
       self.sequences = sequences
       self.stepTokens = stepTokens
       self.context = context
       self.cacheTokens = cacheTokens
       self.blockSize = blockSize
+      self.prefixCache = prefixCache
     }
   }
 
@@ -37,32 +40,28 @@ public final class Engine {
     case failed(id: Int, RetortError)
   }
 
-  /// Counts since the start.
-  public struct Statistics: Sendable {
-    public var steps = 0
-    public var prefillTokens = 0
-    public var decodeTokens = 0
-    public var preemptions = 0
-  }
-
-  public private(set) var statistics = Statistics()
   let runner: any StepRunner
   let tokenizer: Tokenizer?
   let limits: Limits
   var scheduler: Scheduler
-  private var detokenizers: [Int: StreamingDetokenizer] = [:]
+  var detokenizers: [Int: StreamingDetokenizer] = [:]
   private var nextID = 0
+  /// Requests that generate nothing, since the last step.
+  private var immediate: [Int] = []
+  private var counts = (steps: 0, prefill: 0, decode: 0)
 
   /// - Parameter tokenizer: for text and stop strings; without one only token ids come out.
   public init(runner: any StepRunner, tokenizer: Tokenizer?, limits: Limits) {
     self.runner = runner
     self.tokenizer = tokenizer
+    var limits = limits
+    limits.blockSize = max(1, limits.blockSize)
     self.limits = limits
     scheduler = Scheduler(
       limits: .init(sequences: max(1, limits.sequences), tokens: max(1, limits.stepTokens)),
       blocks: BlockManager(
         blocks: max(1, (limits.cacheTokens + limits.blockSize - 1) / limits.blockSize),
-        blockSize: limits.blockSize))
+        blockSize: limits.blockSize, sharesPrefixes: limits.prefixCache))
   }
 
   public var isIdle: Bool { scheduler.isEmpty }
@@ -96,62 +95,101 @@ public final class Engine {
     let id = nextID
     nextID += 1
     scheduler.add(Sequence(id: id, arrival: id, request: request))
+    if request.maxTokens <= 0 { immediate.append(id) }
     if let tokenizer { detokenizers[id] = StreamingDetokenizer(tokenizer) }
     return id
   }
 
+  /// Queues `samples` requests that differ in their seed alone; returns their ids.
+  ///
+  /// The first sample is what the request alone gives; the others' seeds are drawn from its seed (Philox). They run as
+  /// sequences of their own that share the prompt's full blocks through the prefix cache, so each computes no more
+  /// of the prompt than its last, partial block.
+  /// - Throws: as ``add(_:)``, with nothing queued.
+  public func add(_ request: GenerationRequest, samples: Int) throws -> [Int] {
+    let seeds = Philox(key: request.sampling.seed)
+    return try (0..<max(0, samples)).map { sample in
+      var request = request
+      if sample > 0 {
+        let words = seeds.words(UInt64(sample), .max)
+        request.sampling.seed = UInt64(words[0]) << 32 | UInt64(words[1])
+      }
+      return try add(request)
+    }
+  }
+
   /// Tokens that one sequence may reach.
-  private var room: Int { min(limits.context, scheduler.blocks.total * limits.blockSize) }
+  var room: Int { min(limits.context, scheduler.blocks.total * limits.blockSize) }
 
   /// Tokens kept free for the forced choice.
-  private func reserved(_ request: GenerationRequest) -> Int {
+  func reserved(_ request: GenerationRequest) -> Int {
     guard let choice = request.forcedChoice else { return 0 }
     return choice.cueTokens.count + (choice.queries.map(\.path.count).max() ?? 0)
   }
 
   /// Runs one step; returns what happened.
   ///
-  /// - Throws: what the device reports; a sequence's own failure is an event instead.
+  /// - Throws: what the device reports, after which every sequence starts again at the next step; a sequence's own
+  ///   failure is an event instead.
   public func step() throws -> [Event] {
     var events: [Event] = []
     beginImmediateChoices(&events)
-    let shares: [Scheduler.Share]
+    let plan = scheduler.schedule()
+    for failure in plan.failures {
+      detokenizers[failure.sequence] = nil
+      events.append(.failed(id: failure.sequence, failure.error))
+    }
+    guard !plan.shares.isEmpty else { return events }
+    let (batch, outputs) = try makeBatch(plan.shares)
+    let choices: [TokenChooser.Choice]
     do {
-      shares = try scheduler.schedule()
-    } catch let error as RetortError where error.code == .contextOverflow {
-      guard let id = scheduler.running.first ?? scheduler.waiting.first else { throw error }
-      forget(id)
-      return events + [.failed(id: id, error)]
+      let logits = try runner.run(batch, outputRows: outputs.map(\.row))
+      let sequences = outputs.compactMap { scheduler[$0.sequence] }
+      choices =
+        sequences.isEmpty
+        ? [] : try TokenChooser(vocabularySize: runner.vocabularySize).choose(sequences, logits)
+    } catch {
+      scheduler.abandon()
+      throw error
     }
-    statistics.preemptions = scheduler.preemptions
-    guard !shares.isEmpty else { return events }
-    let (batch, outputs) = try makeBatch(shares)
-    let logits = try runner.run(batch, outputRows: outputs.map(\.row))
-    statistics.steps += 1
-    for share in shares {
-      guard var sequence = scheduler[share.sequence] else { continue }
-      if share.range.count == 1, sequence.generated.count > 0 {
-        statistics.decodeTokens += 1
-      } else {
-        statistics.prefillTokens += share.range.count
-      }
-      sequence.computed = share.range.upperBound
-      scheduler[share.sequence] = sequence
-    }
-    try postprocess(outputs.map(\.sequence), logits, &events)
+    count(plan.shares)
+    scheduler.commit(plan.shares)
+    for (output, choice) in zip(outputs, choices) { apply(choice, to: output.sequence, &events) }
     return events
+  }
+
+  private func count(_ shares: [Scheduler.Share]) {
+    counts.steps += 1
+    for share in shares {
+      if share.range.count == 1, scheduler[share.sequence]?.generated.isEmpty == false {
+        counts.decode += 1
+      } else {
+        counts.prefill += share.range.count
+      }
+    }
+  }
+
+  /// Counts since the start, and the cache's state.
+  public var statistics: Statistics {
+    let (tally, blocks) = (scheduler.tally, scheduler.blocks)
+    return Statistics(
+      steps: counts.steps, prefillTokens: counts.prefill, decodeTokens: counts.decode,
+      computedPromptTokens: tally.computedPromptTokens, cachedPromptTokens: tally.cachedPromptTokens,
+      recomputedTokens: tally.recomputedTokens, preemptions: tally.preemptions,
+      blocks: Statistics.Blocks(
+        total: blocks.total, held: blocks.heldCount, shared: blocks.sharedCount, idle: blocks.idleCount,
+        mostHeld: blocks.mostHeld, evicted: blocks.evictions))
   }
 
   /// A sequence that generates nothing goes straight to its forced choice.
   private func beginImmediateChoices(_ events: inout [Event]) {
-    for id in scheduler.waiting {
-      guard var sequence = scheduler[id], sequence.phase == .waiting, sequence.request.maxTokens <= 0 else {
-        continue
-      }
+    for id in immediate {
+      guard var sequence = scheduler[id] else { continue }
       sequence.finishReason = .length
       scheduler[id] = sequence
       conclude(id, &events)
     }
+    immediate = []
   }
 
   private func makeBatch(_ shares: [Scheduler.Share]) throws -> (BatchMetadata, [(sequence: Int, row: Int32)])
@@ -173,113 +211,9 @@ public final class Engine {
     return (try BatchMetadata(tokenIDs: tokens, sequences: slices, blockSize: limits.blockSize), outputs)
   }
 
-  private func forget(_ id: Int) {
+  func forget(_ id: Int) {
     scheduler.remove(id)
     detokenizers[id] = nil
-  }
-
-  // MARK: Postprocess
-
-  private func postprocess(_ ids: [Int], _ logits: any StepLogits, _ events: inout [Event]) throws {
-    guard !ids.isEmpty else { return }
-    let sequences = ids.compactMap { scheduler[$0] }
-    let rows = try TokenChooser(vocabularySize: runner.vocabularySize).choose(sequences, logits)
-    for (id, row) in zip(ids, rows) {
-      guard var sequence = scheduler[id] else { continue }
-      if case .choosing(let index) = sequence.phase, let choice = sequence.request.forcedChoice {
-        sequence.choices.append(row.chosen)
-        if index + 1 < choice.queries.count {
-          sequence.beginQuery(index + 1, choice)
-          scheduler[id] = sequence
-        } else {
-          scheduler[id] = sequence
-          finish(id, &events)
-        }
-        continue
-      }
-      if let error = row.error {
-        events.append(.failed(id: id, error))
-        forget(id)
-        continue
-      }
-      accept(row, &sequence, &events)
-      scheduler[id] = sequence
-      if sequence.finishReason != nil { conclude(id, &events) }
-    }
-  }
-
-  /// Appends a generated token, or ends generation.
-  private func accept(_ row: TokenChooser.Choice, _ sequence: inout Sequence, _ events: inout [Event]) {
-    if sequence.request.endTokens.contains(row.token) {
-      sequence.finishReason = .stop
-      return
-    }
-    sequence.generated.append(row.token)
-    sequence.tokens.append(row.token)
-    if sequence.request.wantsLogProbabilities { sequence.logProbabilities.append(row.logProbability) }
-    if var detokenizer = detokenizers[sequence.id] {
-      let piece = sequence.text.append(detokenizer.append(row.token))
-      detokenizers[sequence.id] = detokenizer
-      if !piece.isEmpty { events.append(.text(id: sequence.id, piece)) }
-    }
-    if sequence.text.isStopped {
-      sequence.finishReason = .stop
-    } else if sequence.generated.count >= sequence.request.maxTokens
-      || sequence.tokens.count + reserved(sequence.request) >= limits.context
-    {
-      sequence.finishReason = .length
-    }
-  }
-
-  /// After generation: the forced choice where there is one, else the end.
-  private func conclude(_ id: Int, _ events: inout [Event]) {
-    guard var sequence = scheduler[id] else { return }
-    if var detokenizer = detokenizers[id], sequence.generated.count > 0 {
-      var piece = sequence.text.append(detokenizer.finish())
-      piece += sequence.text.finish()
-      detokenizers[id] = detokenizer
-      if !piece.isEmpty { events.append(.text(id: id, piece)) }
-    }
-    guard let choice = sequence.request.forcedChoice, !choice.queries.isEmpty else {
-      scheduler[id] = sequence
-      return finish(id, &events)
-    }
-    let prompt = sequence.request.prompt
-    let kept = keptTokens(sequence)
-    let agreed = zip(kept, sequence.generated).prefix { $0 == $1 }.count
-    sequence.tokens = prompt + kept + choice.cueTokens
-    sequence.computed = min(sequence.computed, prompt.count + agreed)
-    sequence.choiceBase = sequence.tokens.count
-    sequence.beginQuery(0, choice)
-    scheduler[id] = sequence
-  }
-
-  /// The answer's tokens that a forced choice follows.
-  ///
-  /// The kept text is tokenised anew, so that the context at the choice is what its text says, however the stop
-  /// string was split into tokens.
-  private func keptTokens(_ sequence: Sequence) -> [Int32] {
-    guard sequence.text.isStopped, let tokenizer else { return sequence.generated }
-    let text = sequence.text.text
-    let kept = tokenizer.encode(text, parseSpecial: false)
-    guard sequence.request.prompt.count + kept.count + reserved(sequence.request) > room else { return kept }
-    // Broken characters, written U+FFFD, take more tokens than were generated and do not fit: the generated
-    // tokens do, as far as they lie within the kept text.
-    var generated = sequence.generated
-    while !text.utf8.starts(with: tokenizer.decode(generated, skipSpecial: true).utf8) {
-      generated.removeLast()
-    }
-    return generated
-  }
-
-  private func finish(_ id: Int, _ events: inout [Event]) {
-    guard let sequence = scheduler[id] else { return }
-    let completion = Completion(
-      promptTokens: sequence.request.prompt.count, tokens: sequence.generated,
-      logProbabilities: sequence.logProbabilities, text: sequence.text.text,
-      finishReason: sequence.finishReason ?? .length, choiceLogProbabilities: sequence.choices)
-    events.append(.finished(id: id, completion))
-    forget(id)
   }
 }
 

@@ -6,6 +6,9 @@ import Transformers
 public protocol StepRunner: AnyObject, Sendable {
   var vocabularySize: Int { get }
   /// Runs the batch and keeps the logits of `outputRows` on the device.
+  ///
+  /// In each layer the keys and values of all rows are stored before any is read: a sequence may read blocks that
+  /// another one fills in the same step.
   func run(_ batch: BatchMetadata, outputRows: [Int32]) throws -> any StepLogits
 }
 

@@ -20,6 +20,10 @@ struct Sequence {
   /// Leading tokens whose keys and values are in the cache.
   var computed = 0
   var blockTable: [Int32] = []
+  /// Leading blocks of the table that are in the prefix index, never to be written again.
+  var published = 0
+  /// Leading tokens that were in the cache at some time, preempted or not.
+  var reached = 0
   var generated: [Int32] = []
   var logProbabilities: [Float] = []
   var text = StopScanner()
@@ -39,13 +43,10 @@ struct Sequence {
   /// Tokens not yet in the cache.
   var pending: Int { tokens.count - computed }
 
-  /// Sets the tokens to the forced choice's base plus `path`, keeping what the cache already has of them.
-  mutating func beginQuery(_ index: Int, _ choice: ForcedChoice) {
-    phase = .choosing(index: index)
-    tokens.removeLast(tokens.count - choiceBase)
-    tokens += choice.queries[index].path
-    // The last token is run again where it is cached, since its logits are wanted.
-    computed = min(computed, index == 0 ? tokens.count - 1 : choiceBase, tokens.count - 1)
+  /// Leading tokens that others may share: the paths of a forced choice come and go.
+  var settledCount: Int {
+    if case .choosing = phase { return min(choiceBase, tokens.count) }
+    return tokens.count
   }
 }
 

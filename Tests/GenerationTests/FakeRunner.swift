@@ -7,10 +7,16 @@ import TestSupport
 
 /// A model whose "cache" holds token ids: logits are a hash of the tokens that the block table shows, so a wrong
 /// table, a lost token or an overwritten block changes what comes out.
+///
+/// As a real key depends on all tokens before it, each slot also holds a hash of its whole prefix; a row that sees a
+/// slot which was computed behind another prefix, or a step that writes a slot twice, throws.
 final class FakeRunner: StepRunner, @unchecked Sendable {
   let vocabularySize: Int
   private let blockSize: Int
   private var cache: [Int32]
+  private var prefixes: [UInt64]
+  /// Thrown once, after the cache was written in part.
+  var failure: RetortError?
   /// Puts a value into each row of logits that is read.
   var poison: Float?
   /// Largest number of rows and of sequences in a step.
@@ -22,16 +28,18 @@ final class FakeRunner: StepRunner, @unchecked Sendable {
     blockSize = limits.blockSize
     let blocks = max(1, (limits.cacheTokens + limits.blockSize - 1) / limits.blockSize)
     cache = [Int32](repeating: -1, count: blocks * limits.blockSize)
+    prefixes = [UInt64](repeating: 0, count: cache.count)
   }
 
   func run(_ batch: BatchMetadata, outputRows: [Int32]) throws -> any StepLogits {
     mostRows = max(mostRows, batch.rows)
     mostSequences = max(mostSequences, batch.sequences.count)
-    for slice in batch.sequences {
-      for row in slice.rowStart..<slice.rowStart + slice.rowCount {
-        cache[slot(slice, Int(batch.positions[row]))] = batch.tokenIDs[row]
-      }
+    try write(batch)
+    if let failure {
+      self.failure = nil
+      throw failure
     }
+    for slice in batch.sequences { try check(slice) }
     let rows = try outputRows.map { row -> [Float] in
       guard
         let slice = batch.sequences.first(where: {
@@ -46,15 +54,50 @@ final class FakeRunner: StepRunner, @unchecked Sendable {
     return FakeLogits(rows: rows)
   }
 
+  private func write(_ batch: BatchMetadata) throws {
+    var written = Set<Int>()
+    for slice in batch.sequences {
+      for row in slice.rowStart..<slice.rowStart + slice.rowCount {
+        let position = Int(batch.positions[row])
+        let slot = slot(slice, position)
+        guard written.insert(slot).inserted else {
+          throw RetortError(.deviceFailure, "slot \(slot) is written twice in a step", remedy: "")
+        }
+        // Half of the step's cache is missing where the device fails.
+        if failure != nil, row % 2 == 1 { continue }
+        let before = position > 0 ? prefixes[self.slot(slice, position - 1)] : FakeRunner.seed
+        cache[slot] = batch.tokenIDs[row]
+        prefixes[slot] = FakeRunner.mix(before, batch.tokenIDs[row])
+      }
+    }
+  }
+
+  /// Whether all that a sequence sees was computed behind what comes before it.
+  private func check(_ slice: SequenceSlice) throws {
+    var expected = FakeRunner.seed
+    for position in 0..<slice.contextLength {
+      let slot = slot(slice, position)
+      expected = FakeRunner.mix(expected, cache[slot])
+      guard prefixes[slot] == expected else {
+        throw RetortError(
+          .deviceFailure, "slot \(slot) at position \(position) was computed behind another text", remedy: "")
+      }
+    }
+  }
+
+  private static let seed: UInt64 = 0xCBF2_9CE4_8422_2325
+
+  private static func mix(_ hash: UInt64, _ token: Int32) -> UInt64 {
+    (hash ^ UInt64(bitPattern: Int64(token))) &* 0x100_0000_01B3
+  }
+
   private func slot(_ slice: SequenceSlice, _ position: Int) -> Int {
     Int(slice.blockTable[position / blockSize]) * blockSize + position % blockSize
   }
 
   /// The logits that follow a text.
   static func logits(after tokens: [Int32], vocabularySize: Int) -> [Float] {
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for token in tokens { hash = (hash ^ UInt64(bitPattern: Int64(token))) &* 0x100_0000_01B3 }
-    var random = TestRandom(hash)
+    var random = TestRandom(tokens.reduce(seed, mix))
     return random.floats(vocabularySize, in: -5...5)
   }
 

@@ -13,7 +13,8 @@ import Testing
     let cache = Int.random(in: 12...90, using: &random)
     return Engine.Limits(
       sequences: Int.random(in: 1...7, using: &random), stepTokens: Int.random(in: 1...40, using: &random),
-      context: Int.random(in: 16...120, using: &random), cacheTokens: cache, blockSize: blockSize)
+      context: Int.random(in: 16...120, using: &random), cacheTokens: cache, blockSize: blockSize,
+      prefixCache: Int.random(in: 0..<4, using: &random) > 0)
   }
 
   static func sampling(_ random: inout TestRandom) -> SamplingParameters {
@@ -37,9 +38,16 @@ import Testing
     return ForcedChoice(cueTokens: cue, queries: queries)
   }
 
+  /// Prompts begin alike in places: with a part of one of two instructions.
+  static func prompt(_ random: inout TestRandom) -> [Int32] {
+    var common = TestRandom(UInt64.random(in: 0..<2, using: &random))
+    let instruction = common.ids(Int.random(in: 0...20, using: &random), below: vocabulary)
+    return instruction + random.ids(Int.random(in: 1...8, using: &random), below: vocabulary)
+  }
+
   static func request(_ random: inout TestRandom) -> GenerationRequest {
     GenerationRequest(
-      prompt: random.ids(Int.random(in: 1...24, using: &random), below: vocabulary),
+      prompt: prompt(&random),
       sampling: sampling(&random), maxTokens: Int.random(in: 0...30, using: &random),
       endTokens: Bool.random(using: &random) ? [Int32.random(in: 0..<61, using: &random)] : [],
       wantsLogProbabilities: Bool.random(using: &random),
@@ -48,7 +56,7 @@ import Testing
 
   @Test("Under any schedule every sequence ends as it does alone, and no block is lost")
   func randomSchedules() throws {
-    var (preemptions, failures, refusals) = (0, 0, 0)
+    var (preemptions, failures, refusals, cached, evicted) = (0, 0, 0, 0, 0)
     for seed in 0..<150 as Range<UInt64> {
       var random = TestRandom(seed)
       let limits = ScheduleTests.limits(&random)
@@ -67,8 +75,10 @@ import Testing
       }
       try run.drain()
       #expect(Set(run.outcomes.keys) == Set(requests.keys))
+      var alone = limits
+      alone.prefixCache = false
       for (id, request) in requests {
-        switch (try #require(run.outcomes[id]), try Engine.alone(request, limits)) {
+        switch (try #require(run.outcomes[id]), try Engine.alone(request, alone)) {
         case (.success(let together), .success(let alone)):
           #expect(together.summary == alone.summary, "seed \(seed), sequence \(id)")
         case (.failure(let together), .failure(let alone)):
@@ -79,12 +89,18 @@ import Testing
         }
       }
       #expect(runner.mostRows <= limits.stepTokens && runner.mostSequences <= limits.sequences)
-      preemptions += run.engine.statistics.preemptions
+      let statistics = run.engine.statistics
+      preemptions += statistics.preemptions
+      cached += statistics.cachedPromptTokens
+      evicted += statistics.blocks.evicted
+      #expect(limits.prefixCache || statistics.cachedPromptTokens + statistics.blocks.evicted == 0)
     }
     // The schedules are of use only where they reach these cases.
     #expect(preemptions > 50)
     #expect(failures > 5)
     #expect(refusals > 5)
+    #expect(cached > 1000)
+    #expect(evicted > 500)
   }
 
   @Test("Greedy generation, log-probabilities and a forced choice equal direct evaluation")

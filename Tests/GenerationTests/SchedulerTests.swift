@@ -4,24 +4,26 @@ import Testing
 @testable import Generation
 
 @Suite struct SchedulerTests {
+  /// Prompts of the given lengths, none like another.
   static func scheduler(sequences: Int, tokens: Int, blocks: Int, prompts: [Int]) -> Scheduler {
     var scheduler = Scheduler(
       limits: .init(sequences: sequences, tokens: tokens), blocks: BlockManager(blocks: blocks, blockSize: 4))
     for (id, count) in prompts.enumerated() {
-      let request = GenerationRequest(prompt: [Int32](repeating: 1, count: count), maxTokens: 99)
+      let request = GenerationRequest(prompt: [Int32](repeating: Int32(id), count: count), maxTokens: 99)
       scheduler.add(Sequence(id: id, arrival: id, request: request))
     }
     return scheduler
   }
 
   /// Marks shares as run, and gives each sequence that is through a further token.
-  static func run(_ shares: [Scheduler.Share], _ scheduler: inout Scheduler) {
-    for share in shares {
-      guard var sequence = scheduler[share.sequence] else { continue }
-      sequence.computed = share.range.upperBound
-      if sequence.pending == 0 { sequence.tokens.append(2) }
-      scheduler[share.sequence] = sequence
+  @discardableResult
+  static func run(_ scheduler: inout Scheduler) -> Scheduler.Plan {
+    let plan = scheduler.schedule()
+    scheduler.commit(plan.shares)
+    for share in plan.shares where scheduler[share.sequence]?.pending == 0 {
+      scheduler[share.sequence]?.tokens.append(2)
     }
+    return plan
   }
 
   @Test("A token takes a block only where the last one is full")
@@ -48,8 +50,7 @@ import Testing
     var scheduler = SchedulerTests.scheduler(sequences: 3, tokens: 10, blocks: 50, prompts: [3, 18, 2])
     var steps: [[Scheduler.Share]] = []
     for _ in 0..<4 {
-      steps.append(try scheduler.schedule())
-      SchedulerTests.run(steps[steps.count - 1], &scheduler)
+      steps.append(SchedulerTests.run(&scheduler).shares)
     }
     typealias Share = Scheduler.Share
     #expect(steps[0] == [Share(sequence: 0, range: 0..<3), Share(sequence: 1, range: 0..<7)])
@@ -63,36 +64,73 @@ import Testing
   }
 
   @Test("No more sequences run together than allowed, and they start in order")
-  func sequenceLimit() throws {
+  func sequenceLimit() {
     var scheduler = SchedulerTests.scheduler(sequences: 2, tokens: 100, blocks: 50, prompts: [2, 2, 2, 2])
-    #expect(try scheduler.schedule().map(\.sequence) == [0, 1])
+    #expect(SchedulerTests.run(&scheduler).shares.map(\.sequence) == [0, 1])
     scheduler.remove(0)
-    let next = try scheduler.schedule().map(\.sequence)
-    #expect(next == [1, 2])
+    #expect(SchedulerTests.run(&scheduler).shares.map(\.sequence) == [1, 2])
+  }
+
+  @Test("A sequence starts where its text fits beside a block to spare for each that runs")
+  func admission() {
+    var scheduler = SchedulerTests.scheduler(sequences: 9, tokens: 100, blocks: 7, prompts: [7, 9, 3, 1])
+    #expect(SchedulerTests.run(&scheduler).shares.map(\.sequence) == [0, 1])
+    #expect(scheduler.blocks.freeCount == 2 && scheduler.waiting == [2, 3])
+    // The third, short as it is, would leave the first two without room to grow.
+    #expect(SchedulerTests.run(&scheduler).shares.map(\.sequence) == [0, 1])
+    scheduler.remove(0)
+    #expect(SchedulerTests.run(&scheduler).shares.map(\.sequence) == [1, 2, 3])
+  }
+
+  @Test("What a started sequence still needs is not given to others")
+  func promise() {
+    var scheduler = SchedulerTests.scheduler(sequences: 9, tokens: 6, blocks: 9, prompts: [20, 16])
+    for _ in 0..<3 { #expect(SchedulerTests.run(&scheduler).shares.map(\.sequence) == [0]) }
+    #expect(SchedulerTests.run(&scheduler).shares.map(\.range) == [18..<20])
+    #expect(scheduler.blocks.freeCount == 4 && scheduler.running == [0])
   }
 
   @Test("Where blocks run out, the sequence started last gives its own back and waits in front")
   func preemption() throws {
-    var scheduler = SchedulerTests.scheduler(sequences: 4, tokens: 100, blocks: 3, prompts: [4, 4, 4, 1])
-    SchedulerTests.run(try scheduler.schedule(), &scheduler)
-    #expect(scheduler.running == [0, 1, 2] && scheduler.blocks.freeCount == 0)
-    let shares = try scheduler.schedule()
-    // The first takes the third's block; the second then has to give way itself.
-    #expect(shares == [Scheduler.Share(sequence: 0, range: 4..<5)])
+    var scheduler = SchedulerTests.scheduler(sequences: 4, tokens: 100, blocks: 6, prompts: [7, 7, 6, 1])
+    for _ in 0..<6 { #expect(SchedulerTests.run(&scheduler).shares.map(\.sequence) == [0, 1]) }
+    #expect(scheduler.blocks.freeCount == 0 && scheduler.tally.preemptions == 0)
+    let plan = SchedulerTests.run(&scheduler)
+    #expect(plan.shares == [Scheduler.Share(sequence: 0, range: 12..<13)])
     #expect(scheduler.running == [0] && scheduler.waiting == [1, 2, 3])
-    #expect(scheduler.preemptions == 2)
-    #expect(scheduler[1]?.tokens.count == 5 && scheduler[1]?.computed == 0)
-    #expect(scheduler[1]?.blockTable.isEmpty == true)
+    #expect(scheduler.tally.preemptions == 1)
+    let preempted = try #require(scheduler[1])
+    #expect(preempted.tokens.count == 13 && preempted.computed == 0 && preempted.blockTable.isEmpty)
+    scheduler.remove(0)
+    // Its text is still there, but for the block that the first one took: the last.
+    #expect(SchedulerTests.run(&scheduler).shares.first == Scheduler.Share(sequence: 1, range: 8..<13))
+    #expect(scheduler.tally.recomputedTokens == 4)
+  }
+
+  @Test("A device failure sends all back to start again in their order, and nothing cached is believed")
+  func abandon() {
+    var scheduler = SchedulerTests.scheduler(sequences: 3, tokens: 100, blocks: 30, prompts: [9, 9, 9, 2])
+    SchedulerTests.run(&scheduler)
+    _ = scheduler.schedule()
+    scheduler.abandon()
+    #expect(scheduler.waiting == [0, 1, 2, 3] && scheduler.running.isEmpty)
+    scheduler.check()
+    #expect(scheduler.blocks.heldCount == 0 && scheduler.blocks.idleCount == 0)
+    #expect(SchedulerTests.run(&scheduler).shares.map(\.range) == [0..<10, 0..<10, 0..<10])
   }
 
   @Test("A prompt may take all blocks; one token more does not fit and says so")
-  func whole() throws {
+  func whole() {
     var fits = SchedulerTests.scheduler(sequences: 1, tokens: 100, blocks: 3, prompts: [12])
-    SchedulerTests.run(try fits.schedule(), &fits)
+    #expect(SchedulerTests.run(&fits).failures.isEmpty)
     #expect(fits.blocks.freeCount == 0)
-    let grown = thrown { _ = try fits.schedule() }
-    #expect(grown?.code == .contextOverflow && grown?.position == "sequence 0")
-    var tooLong = SchedulerTests.scheduler(sequences: 1, tokens: 100, blocks: 3, prompts: [13])
-    #expect(thrown { _ = try tooLong.schedule() }?.code == .contextOverflow)
+    let grown = fits.schedule()
+    #expect(grown.shares.isEmpty && grown.failures.map(\.sequence) == [0])
+    #expect(grown.failures.first?.error.code == .contextOverflow)
+    #expect(grown.failures.first?.error.position == "sequence 0")
+    #expect(fits.isEmpty && fits.blocks.heldCount == 0)
+    var tooLong = SchedulerTests.scheduler(sequences: 1, tokens: 100, blocks: 3, prompts: [13, 2])
+    let plan = tooLong.schedule()
+    #expect(plan.failures.map(\.sequence) == [0] && plan.shares.map(\.sequence) == [1])
   }
 }

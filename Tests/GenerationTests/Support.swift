@@ -36,15 +36,51 @@ struct EngineRun {
   mutating func drain(steps: Int = 20_000) throws {
     for _ in 0..<steps where !engine.isIdle { try step() }
     try #require(engine.isIdle, "the engine makes no progress")
-    #expect(engine.scheduler.blocks.freeCount == engine.scheduler.blocks.total)
+    #expect(engine.statistics.blocks.held == 0)
   }
 
   private func checkBlocks() {
-    let scheduler = engine.scheduler
-    let held = (scheduler.waiting + scheduler.running).flatMap { scheduler[$0]?.blockTable ?? [] }
-    #expect(Set(held).count == held.count, "a block has two owners")
-    #expect(held.count + scheduler.blocks.freeCount == scheduler.blocks.total, "a block is lost")
-    #expect(scheduler.running.count <= max(1, engine.limits.sequences))
+    engine.scheduler.check()
+    #expect(engine.scheduler.running.count <= max(1, engine.limits.sequences))
+  }
+}
+
+extension Scheduler {
+  /// What holds between steps: every block is free, idle or held by as many sequences as it counts, and what
+  /// sequences share is full, indexed and the same text.
+  func check(location: SourceLocation = #_sourceLocation) {
+    let all = sequences.values
+    #expect(Set(waiting + running) == Set(sequences.keys), sourceLocation: location)
+    #expect(waiting.count + running.count == sequences.count, sourceLocation: location)
+    var holders: [Int32: Int] = [:]
+    var prefixes: [Int32: ArraySlice<Int32>] = [:]
+    var (isIndexedAsSaid, isOneText) = (true, true)
+    for sequence in all {
+      #expect(Set(sequence.blockTable).count == sequence.blockTable.count, "a table has a block twice")
+      #expect(sequence.blockTable.count == blocks.blocks(for: sequence.computed), sourceLocation: location)
+      #expect(sequence.published <= sequence.computed / blocks.blockSize, sourceLocation: location)
+      for (place, block) in sequence.blockTable.enumerated() {
+        holders[block, default: 0] += 1
+        let isIndexed = blocks.index?.contains(block) ?? false
+        isIndexedAsSaid = isIndexedAsSaid && isIndexed == (place < sequence.published)
+        guard place < sequence.published else { continue }
+        let prefix = sequence.tokens[..<((place + 1) * blocks.blockSize)]
+        if let other = prefixes.updateValue(prefix, forKey: block) {
+          isOneText = isOneText && other == prefix
+        }
+      }
+    }
+    #expect(isIndexedAsSaid, "what is indexed is not what a sequence published", sourceLocation: location)
+    #expect(isOneText, "a block has two texts", sourceLocation: location)
+    let isCounted = holders.allSatisfy { block, count in
+      blocks.references(to: block) == count && (count == 1 || prefixes[block] != nil)
+    }
+    #expect(isCounted, "an open block has two owners, or a count is wrong", sourceLocation: location)
+    #expect(Set(prefixes.values).count == prefixes.count, "a text has two blocks", sourceLocation: location)
+    #expect(blocks.index?.orphanCount ?? 0 == 0, sourceLocation: location)
+    #expect(holders.count == blocks.heldCount, "a block is lost", sourceLocation: location)
+    #expect(holders.values.count { $0 > 1 } == blocks.sharedCount, sourceLocation: location)
+    #expect((blocks.index?.count ?? 0) == prefixes.count + blocks.idleCount, sourceLocation: location)
   }
 }
 
