@@ -60,7 +60,7 @@ public struct JobIdentity: Sendable, Equatable {
 
   /// Hashes and long values are cut; nothing is said to be unset.
   private static func shown(_ value: String?) -> String {
-    guard let value, !value.isEmpty else { return "unset" }
+    guard let value else { return "unset" }
     return value.count > 48 ? value.prefix(12) + "…" : value
   }
 }

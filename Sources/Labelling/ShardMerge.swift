@@ -42,7 +42,7 @@ public enum ShardMerge {
       if let row = try first.cursor.next() { insert((first.cursor, row), into: &cursors) }
     }
     if let inputRows, next < inputRows { missing.append(next..<inputRows) }
-    guard missing.isEmpty, inputRows != nil else { throw incomplete(missing, summaries) }
+    guard missing.isEmpty, summaries.allSatisfy(\.isComplete) else { throw incomplete(missing, summaries) }
     report.rows = next
     try files.commit()
     return report
@@ -61,7 +61,8 @@ public enum ShardMerge {
     cursors.insert(entry, at: low)
   }
 
-  /// That the ledgers are all shards of one job, each once; returns the input's rows where one of them knows.
+  /// That the ledgers are all shards of one job, each once; returns the input's rows where one of them has
+  /// read it to its end.
   private static func check(_ summaries: [LedgerSummary]) throws -> Int? {
     guard let first = summaries.first else {
       throw problem("no shards are given", "Name the outputs of all shards.")
@@ -96,7 +97,7 @@ public enum ShardMerge {
     guard rows.count <= 1 else {
       throw problem("the shards were made with different --limit", "Make them again with the same --limit.")
     }
-    return summaries.allSatisfy { $0.isTotalExact } ? rows.first : nil
+    return rows.first
   }
 
   private static func incomplete(_ missing: [Range<Int>], _ summaries: [LedgerSummary]) -> RetortError {

@@ -56,7 +56,7 @@ struct LabellingMock {
     let limit = options["limit"].flatMap { Int($0) }
     let identity = JobIdentity(
       input: try InputFingerprint(path: input, format: reader.format), promptHash: "p", model: "mock",
-      modelFingerprint: "m", shard: shard, settings: ["mock setting": options["setting"] ?? ""])
+      modelFingerprint: "m", shard: shard, settings: options["setting"].map { ["mock": $0] } ?? [:])
     let ledger = try Ledger(
       path: Ledger.path(forOutput: output), identity: identity, details: ["path of input": input],
       restart: options["restart"] != nil)
