@@ -85,7 +85,8 @@ import Testing
     let finished = try Set(
       shards.flatMap { files in
         var rows: [Int] = []
-        try LedgerReader(path: files.ledgerPath).forEach { row, _, _ in rows.append(row) }
+        let cursor = try LedgerReader(path: files.ledgerPath).cursor()
+        while let row = try cursor.next() { rows.append(row.number) }
         return rows
       })
     let target = try JobFiles("")
