@@ -25,6 +25,13 @@ public final class Ledger {
   /// The ledger that belongs to an output file.
   public static func path(forOutput output: String) -> String { output + ".ledger" }
 
+  /// Refuses early, before a model is loaded, a ledger that another process works on.
+  ///
+  /// - Throws: `jobConflict`.
+  public static func checkIsFree(path: String) throws {
+    _ = try LedgerLock(ledger: path)
+  }
+
   /// Opens the ledger of a job, or creates it.
   ///
   /// - Parameters:

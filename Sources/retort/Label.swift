@@ -86,6 +86,7 @@ struct Label: ParsableCommand {
     let labelSet = try labels.map { try LabelSet(path: $0) } ?? .standard
     let part = try shard.map { try JobShard($0) }
     let reader = try PairReader(path: input)
+    try Ledger.checkIsFree(path: ledgerPath)
     let fingerprint = try InputFingerprint(path: input, format: reader.format)
     let modelOptions = modelOptions(model)
     let session = try ModelSession(modelOptions, options)

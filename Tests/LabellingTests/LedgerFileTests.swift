@@ -74,14 +74,14 @@ import Testing
 
   @Test("A disk without room ends the job with a typed error; with room the same command finishes it")
   func fullDisk() throws {
-    let whole = try JobFiles(mockPairs(2000))
+    let whole = try JobFiles(mockPairs(3000))
     try whole.run()
-    let files = try JobFiles(mockPairs(2000))
+    let files = try JobFiles(mockPairs(3000))
     var done = 0
     // The limit on a file's size stands for the full disk; it lets a little more through each time.
-    for bytes in [40_000, 150_000, 300_000] {
+    for bytes in [40_000, 150_000, 500_000] {
       let process = try LedgerFileTests.mock(
-        ["run", files.input, files.output, "file-bytes=\(bytes)", "delay-us=100"])
+        ["run", files.input, files.output, "file-bytes=\(bytes)", "delay-us=2000"])
       try process.run()
       let said = LedgerFileTests.output(process)
       #expect(process.terminationReason == .exit && process.terminationStatus == 1)
@@ -94,7 +94,7 @@ import Testing
     #expect(done > 0)
     let labeller = MockLabeller()
     try files.run(labeller)
-    #expect(labeller.submitted.count < 2000 - done)
+    #expect(labeller.submitted.count < 3000 - done)
     #expect(try files.read(files.output) == whole.read(whole.output))
     try smallDisk(whole.read(whole.output))
   }
@@ -106,7 +106,7 @@ import Testing
     defer { try? FileManager.default.removeItem(atPath: folder) }
     guard mount("tmpfs", folder, "tmpfs", 0, "size=600k") == 0 else { return }
     defer { umount2(folder, Int32(MNT_DETACH)) }
-    let files = try JobFiles(mockPairs(2000), in: folder)
+    let files = try JobFiles(mockPairs(3000), in: folder)
     let error = try #require(LedgerTests.error { try files.run() })
     #expect(error.code == .writeFailed && error.remedy.contains("run the same command again"))
     #expect(mount("tmpfs", folder, "tmpfs", UInt(MS_REMOUNT), "size=32m") == 0)
