@@ -24,7 +24,7 @@ let modules: [Module] = [
   Module(name: "Relevance", modules: ["Basics", "Tokenizers"]),
   Module(
     name: "Labelling",
-    modules: ["Basics", "Tensors", "Tokenizers", "Transformers", "Generation", "Relevance"]),
+    modules: ["CSQLite", "Basics", "Tensors", "Tokenizers", "Transformers", "Generation", "Relevance"]),
 ]
 
 let testTargets: [Module] = [
@@ -45,7 +45,7 @@ let testTargets: [Module] = [
     name: "LabellingTests",
     modules: [
       "Basics", "Tensors", "CPUBackend", "ModelFormats", "Tokenizers", "Transformers", "Generation",
-      "Relevance", "Labelling",
+      "Relevance", "Labelling", "LabellingMock",
     ]),
 ]
 
@@ -68,6 +68,8 @@ let package = Package(
       name: "COpenCL", pkgConfig: "OpenCL",
       providers: [.apt(["ocl-icd-opencl-dev", "opencl-headers"])]),
     .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
+    .systemLibrary(
+      name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .target(name: "CKernels"),
     .target(
       name: "Kernels", path: "Kernels",
@@ -76,6 +78,10 @@ let package = Package(
       name: "retort",
       dependencies: modules.map { .byName(name: $0.name) } + [argumentParser]),
     .target(name: "TestSupport", dependencies: ["Basics", "Tensors"], path: "Tests/TestSupport"),
+    // A bulk job without a model, for tests that kill its process and for Bench/ledger-scale.
+    .executableTarget(
+      name: "LabellingMock", dependencies: ["Basics", "Relevance", "Labelling"],
+      path: "Tests/LabellingMock"),
   ]
     + modules.map { .target(name: $0.name, dependencies: dependencies($0)) }
     + testTargets.map {

@@ -5,13 +5,22 @@ public final class ProgressBar {
   private let title: String
   private let total: Int?
   private let isVisible: Bool
-  private let start = DispatchTime.now().uptimeNanoseconds
+  private let first: Int
+  private let start: UInt64
   private var lastDrawn: UInt64 = 0
 
-  /// - Parameter total: units of work; nil where unknown.
-  public init(_ title: String, total: Int?, isEnabled: Bool = true) {
+  /// - Parameters:
+  ///   - total: units of work; nil where unknown.
+  ///   - startingAt: units that were done before and say nothing about the time left.
+  ///   - elapsedSeconds: how long the work has gone on.
+  public init(
+    _ title: String, total: Int?, startingAt: Int = 0, elapsedSeconds: Double = 0, isEnabled: Bool = true
+  ) {
     self.title = title
     self.total = total
+    first = startingAt
+    let now = DispatchTime.now().uptimeNanoseconds
+    start = now &- min(now, UInt64(min(max(elapsedSeconds, 0), 1e9) * 1e9))
     isVisible = isEnabled && isatty(STDERR_FILENO) != 0
   }
 
@@ -28,8 +37,8 @@ public final class ProgressBar {
       let filled = min(width, done * width / total)
       line += "▕" + String(repeating: "█", count: filled)
       line += String(repeating: " ", count: width - filled) + "▏ \(done)/\(total)"
-      if done > 0, done < total {
-        line += " " + ProgressBar.clock(seconds * Double(total - done) / Double(done)) + " left"
+      if done > first, done < total {
+        line += " " + ProgressBar.clock(seconds * Double(total - done) / Double(done - first)) + " left"
       }
     } else {
       line += "\(done) " + ProgressBar.clock(seconds)

@@ -28,6 +28,8 @@ public struct RetortError: Error, Sendable, Equatable, CustomStringConvertible {
     case kernelBuildFailed = "kernel-build-failed"
     /// A device or library call failed.
     case deviceFailure = "device-failure"
+    /// A bulk job's ledger is in use, belongs to other input or settings, or lacks rows.
+    case jobConflict = "job-conflict"
   }
 
   public let code: Code

@@ -1,135 +1,149 @@
 import Basics
-import Generation
+import Dispatch
 import Relevance
-import Tokenizers
 
-/// Labels a stream of pairs: reads ahead a little, keeps the engine full, and hands out records in input order.
+/// Labels an input's pairs: reads ahead a window, keeps the labeller full, and puts every result into the ledger.
 ///
-/// Not thread-safe: one task owns a job.
+/// Rows that the ledger has are passed over, so a job that was interrupted goes on where it was. Memory holds a
+/// window of rows and what is in flight, whatever the input's size. Not thread-safe: one task owns a job.
 public final class LabelJob {
   public struct Settings: Sendable {
-    public var sampling: SamplingParameters
-    public var maxTokens: Int
-    /// Pairs in flight.
-    public var batch: Int
-    /// Pairs to label at most.
+    /// Only rows before this number of the input.
     public var limit: Int?
-    /// The model's name in records.
-    public var model: String
+    public var shard: JobShard?
+    /// Rows within which pairs of a query are brought together.
+    public var window: Int
 
-    public init(
-      sampling: SamplingParameters = SamplingParameters(), maxTokens: Int, batch: Int, limit: Int? = nil,
-      model: String
-    ) {
-      self.sampling = sampling
-      self.maxTokens = maxTokens
-      self.batch = batch
+    public init(limit: Int? = nil, shard: JobShard? = nil, window: Int = 4096) {
       self.limit = limit
-      self.model = model
+      self.shard = shard
+      self.window = window
     }
   }
 
-  /// A row's result, in input order.
-  public enum Outcome {
-    case record(Pair, LabelRecord)
-    case error(RowError)
-  }
-
-  public private(set) var labelled = 0
-  public private(set) var failed = 0
-  private let engine: Engine
-  private let encoder: PromptEncoder
+  private let labeller: any PairLabeller
   private let reader: PairReader
+  private let ledger: Ledger
   private let settings: Settings
-  private var inFlight: [Int: (row: Int, line: Int, pair: Pair)] = [:]
-  private var ready: [Int: Outcome] = [:]
-  private var nextRow = 0
-  private var nextOut = 0
-  private var taken = 0
+  private var queue: ArraySlice<PairWork> = []
+  private var inFlight: [Int: PairWork] = [:]
+  /// Rows read so far, of all shards, and those of this job.
+  private var rowsRead = 0
+  private var jobRows = 0
   private var isExhausted = false
+  private let start = DispatchTime.now().uptimeNanoseconds
+  private var current = JobProgress()
 
-  public init(engine: Engine, encoder: PromptEncoder, reader: PairReader, settings: Settings) {
-    self.engine = engine
-    self.encoder = encoder
+  /// - Parameter reader: at the input's start.
+  /// - Throws: what reading the ledger's numbers throws.
+  public init(labeller: any PairLabeller, reader: PairReader, ledger: Ledger, settings: Settings = Settings())
+    throws
+  {
+    self.labeller = labeller
     self.reader = reader
-    var settings = settings
-    settings.batch = max(1, settings.batch)
+    self.ledger = ledger
     self.settings = settings
+    let summary = try LedgerReader(path: ledger.path).summary()
+    current.done = summary.done
+    current.failed = summary.failed
+    current.labels = summary.labels
+    current.total = min(summary.total, max(settings.limit ?? .max, summary.done + summary.failed))
   }
 
-  public var isDone: Bool { isExhausted && inFlight.isEmpty && ready.isEmpty }
+  public var isDone: Bool { isExhausted && queue.isEmpty && inFlight.isEmpty }
 
-  /// Runs one engine step; returns the outcomes whose turn has come.
+  public var progress: JobProgress {
+    var progress = current
+    progress.seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
+    return progress
+  }
+
+  /// Labels what is left; returns when all of it is in the ledger and on disk.
   ///
-  /// - Throws: what the device or the reader reports; a bad row is an outcome instead.
-  public func step() throws -> [Outcome] {
-    try fill()
-    for event in try engine.step() {
-      switch event {
-      case .text: break
-      case .finished(let id, let completion): try finish(id, completion)
-      case .failed(let id, let error):
-        if let work = inFlight.removeValue(forKey: id) {
-          ready[work.row] = .error(RowError(line: work.line, pairID: work.pair.pairID, reason: error))
-        }
-      }
+  /// - Parameter report: called after each step.
+  /// - Throws: what ``step()`` throws.
+  public func run(report: (JobProgress) -> Void = { _ in }) throws {
+    while !isDone {
+      try step()
+      report(progress)
     }
-    var outcomes: [Outcome] = []
-    while let outcome = ready.removeValue(forKey: nextOut) {
-      nextOut += 1
-      switch outcome {
-      case .record: labelled += 1
-      case .error: failed += 1
-      }
-      outcomes.append(outcome)
-    }
-    return outcomes
+    try ledger.recordTotals(inputRows: rowsRead, jobRows: jobRows)
+    try ledger.flush()
   }
 
-  /// Reads rows until the engine is full. Rows waiting for an earlier one count too, so memory stays bounded.
-  private func fill() throws {
-    while !isExhausted, inFlight.count < settings.batch, ready.count < settings.batch * 8 {
-      if let limit = settings.limit, taken >= limit {
-        isExhausted = true
-        return
+  /// Submits what fits, lets the labeller work, records what it hands back.
+  ///
+  /// - Throws: what the device, the reader or the ledger reports; a bad row is recorded instead.
+  public func step() throws {
+    while inFlight.count < max(1, labeller.capacity) {
+      if queue.isEmpty { try readWindow() }
+      guard let work = queue.popFirst() else { break }
+      inFlight[work.row] = work
+      try labeller.submit(work)
+    }
+    guard !inFlight.isEmpty else { return }
+    for result in try labeller.step() {
+      guard let work = inFlight.removeValue(forKey: result.row) else {
+        throw RetortError(
+          .deviceFailure, "row \(result.row + 1) was handed back without having been asked for",
+          remedy: "Report this; the ledger holds what was finished before.")
       }
-      guard let row = try reader.next() else {
-        isExhausted = true
-        return
+      switch result.outcome {
+      case .success(let record): try finish(work, record)
+      case .failure(let error):
+        try fail(work.row, RowError(line: work.line, pairID: work.pair.pairID, reason: error))
       }
-      taken += 1
-      defer { nextRow += 1 }
+    }
+  }
+
+  private func finish(_ work: PairWork, _ record: LabelRecord) throws {
+    let label = record.distribution.label.name
+    try ledger.recordDone(
+      row: work.row, json: record.json, label: label, generatedTokens: record.generatedTokens)
+    current.done += 1
+    current.finishedNow += 1
+    current.tokensNow += record.generatedTokens
+    current.labels[label, default: 0] += 1
+  }
+
+  private func fail(_ row: Int, _ error: RowError) throws {
+    try ledger.recordFailed(row: row, json: error.json)
+    current.failed += 1
+    current.finishedNow += 1
+  }
+
+  /// Reads until a window of unfinished pairs is full or the input ends.
+  private func readWindow() throws {
+    var window = JobWindow(maximumRows: settings.window)
+    while !isExhausted, !window.isFull { try readStretch(into: &window) }
+    queue = window.sortedByQuery()[...]
+    if isExhausted {
+      current.total = jobRows
+    }
+  }
+
+  /// Reads some rows, then asks the ledger once which of them are finished.
+  private func readStretch(into window: inout JobWindow) throws {
+    var stretch = JobWindow(maximumRows: window.maximumRows - window.rows.count)
+    var problems: [(row: Int, error: RowError)] = []
+    let first = rowsRead
+    // A stretch ends in any case: errors and other shards' rows do not fill it.
+    while !stretch.isFull, problems.count < stretch.maximumRows, rowsRead - first < 1 << 16 {
+      guard rowsRead < settings.limit ?? .max, let row = try reader.next() else {
+        isExhausted = true
+        break
+      }
+      let number = rowsRead
+      rowsRead += 1
+      if let shard = settings.shard, !shard.contains(row, number: number) { continue }
+      jobRows += 1
       switch row {
-      case .error(let error): ready[nextRow] = .error(error)
-      case .pair(let pair, let line):
-        do {
-          let request = encoder.request(
-            pair, sampling: settings.sampling, maxTokens: settings.maxTokens)
-          inFlight[try engine.add(request)] = (nextRow, line, pair)
-        } catch let error as RetortError {
-          ready[nextRow] = .error(RowError(line: line, pairID: pair.pairID, reason: error))
-        }
+      case .error(let error): problems.append((number, error))
+      case .pair(let pair, let line): stretch.add(PairWork(row: number, line: line, pair: pair))
       }
     }
-  }
-
-  private func finish(_ id: Int, _ completion: Completion) throws {
-    guard let work = inFlight.removeValue(forKey: id) else { return }
-    let prompt = encoder.prompt
-    let isDirect = prompt.answerPrefix == prompt.labelCue
-    let text = isDirect ? "" : prompt.answerPrefix + completion.text
-    let distribution: LabelDistribution
-    do {
-      distribution = try encoder.distribution(completion)
-    } catch let error as RetortError {
-      ready[work.row] = .error(RowError(line: work.line, pairID: work.pair.pairID, reason: error))
-      return
-    }
-    let record = LabelRecord(
-      pair: work.pair, distribution: distribution, rationaleText: isDirect ? nil : text,
-      rationale: isDirect ? nil : prompt.parser.parse(text),
-      outline: prompt.outline, promptTokens: completion.promptTokens,
-      generatedTokens: completion.tokens.count, model: settings.model, promptHash: prompt.promptHash)
-    ready[work.row] = .record(work.pair, record)
+    let finished = try ledger.finishedRows(in: first..<rowsRead)
+    for problem in problems where !finished.contains(problem.row) { try fail(problem.row, problem.error) }
+    for work in stretch.rows where !finished.contains(work.row) { window.add(work) }
   }
 }

@@ -1,5 +1,5 @@
 /// A JSON value; numbers keep their digits, so that an id of any length stays what it was.
-enum JSONValue: Sendable, Equatable {
+package enum JSONValue: Sendable, Equatable {
   case null
   case bool(Bool)
   case number(String)
@@ -22,14 +22,14 @@ enum JSONValue: Sendable, Equatable {
   /// Parses one JSON text (RFC 8259); of repeated keys the last wins.
   ///
   /// - Throws: ``JSONProblem`` at the first byte that does not fit.
-  static func parse(_ bytes: [UInt8]) throws -> JSONValue {
+  package static func parse(_ bytes: [UInt8]) throws -> JSONValue {
     var parser = JSONParser(bytes: bytes)
     return try parser.document()
   }
 }
 
 /// What is wrong with a JSON text, and at which byte.
-struct JSONProblem: Error, Equatable {
+package struct JSONProblem: Error, Equatable {
   let message: String
   let offset: Int
 }

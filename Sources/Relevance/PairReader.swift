@@ -20,7 +20,7 @@ public enum PairFormat: String, Sendable, CaseIterable {
 
 /// Reads query–item pairs from JSON Lines, CSV or TSV, a row at a time.
 ///
-/// Memory stays flat: a chunk of the file, one row, and 16 bytes for each pair id seen. Blank lines are skipped.
+/// Memory stays flat: a chunk of the file, one row, and a hash of each pair id seen (``IDIndex``). Blank lines are skipped.
 public final class PairReader {
   /// A row of the input: a pair with the line it starts on, or what is wrong with it.
   public enum Row: Sendable, Equatable {
@@ -28,23 +28,12 @@ public final class PairReader {
     case error(RowError)
   }
 
-  private struct IDHash: Hashable {
-    let high: UInt64
-    let low: UInt64
-
-    init(_ id: String) {
-      let digest = SHA256.digest(id.utf8)
-      high = digest[0..<8].reduce(0) { $0 << 8 | UInt64($1) }
-      low = digest[8..<16].reduce(0) { $0 << 8 | UInt64($1) }
-    }
-  }
-
   public let path: String
   public let format: PairFormat
   private let stream: ByteStream
   private var records: any RecordReader
   private var rows = 0
-  private var seen: Set<IDHash> = []
+  private var seen = IDIndex()
 
   /// Opens a file; without `format` the extension decides.
   ///
@@ -83,7 +72,7 @@ public final class PairReader {
     rows += 1
     do {
       let pair = try Pair(fields: fields.get(), row: rows)
-      guard seen.insert(IDHash(pair.pairID)).inserted else {
+      guard seen.insert(pair.pairID) else {
         throw RetortError(
           .malformedRow, "the pair_id \"\(pair.pairID)\" stands in an earlier row", field: "pair_id",
           remedy: "Give every pair an id of its own.")

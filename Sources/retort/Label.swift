@@ -4,8 +4,10 @@ import Foundation
 import Generation
 import Labelling
 import Relevance
+import Tensors
 
 extension RelevancePrompt.Reasoning: ExpressibleByArgument {}
+extension LedgerExport.Format: ExpressibleByArgument {}
 
 struct Label: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -15,14 +17,27 @@ struct Label: ParsableCommand {
       attributes where there are any). One record a pair comes out, in input order; rows that cannot be labelled
       go to a file beside it, named after it with .errors.jsonl.
 
+      What is done is kept in a ledger beside the output: a command that was interrupted goes on where it was when
+      it is given again. 'retort jobs' shows how far it is, --export what is there.
+
       Example: retort label --model smollm2-135m --input pairs.jsonl --labels labels.json --output labels.jsonl
       """)
 
-  @OptionGroup var modelOptions: ModelOptions
+  @Option(help: "A .gguf file, a Hugging Face folder, or a name that Tools/fetch-model has fetched.")
+  var model: String?
+  @Option(
+    help: ArgumentHelp(
+      """
+      How weights are kept: f32 (accurate), bf16 (two bytes a weight), int8 (one byte; CPU only), lean (as in \
+      the file), auto.
+      """, valueName: "auto|f32|bf16|int8|lean"))
+  var compute: ComputeMode = .auto
+  @Option(help: "Chat layout: chatml, llama3 or plain; found in the model by default.")
+  var template: String?
   @OptionGroup var options: RunOptions
 
   @Option(help: "Pairs: .jsonl, .csv or .tsv.")
-  var input: String
+  var input: String?
   @Option(help: "Where the records go, as JSON Lines.")
   var output: String
   @Option(help: "The label set: names, gains, definitions; exact, partial, irrelevant by default.")
@@ -31,7 +46,7 @@ struct Label: ParsableCommand {
   var reasoning: RelevancePrompt.Reasoning = .full
   @Option(help: "Tokens of rationale at most.")
   var maxTokens = 128
-  @Option(help: "Pairs to label at most.")
+  @Option(help: "Label only the input's first rows, so many.")
   var limit: Int?
   @Option(help: "Pairs in flight together.")
   var batch = 32
@@ -39,94 +54,119 @@ struct Label: ParsableCommand {
   var context = 2048
   @Option(help: "Rows of the table printed at the end.")
   var show = 20
+  @Option(
+    help: ArgumentHelp(
+      "Label one of N parts of the input, divided by query; 'retort merge' joins them.", valueName: "i/n"))
+  var shard: String?
+  @Flag(help: "Forget what is done and start afresh.")
+  var restart = false
+  @Option(
+    help: ArgumentHelp(
+      "Print the records that are done, also while the job runs; labels nothing.", valueName: "jsonl|csv"))
+  var export: LedgerExport.Format?
+  @Flag(help: "Show no progress.")
+  var quiet = false
 
   func validate() throws {
+    if export == nil, model == nil { throw ValidationError("Missing expected argument '--model <model>'") }
+    if export == nil, input == nil { throw ValidationError("Missing expected argument '--input <input>'") }
     if batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096.") }
     if context < 64 { throw ValidationError("--context must be at least 64.") }
     if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
     if let limit, limit < 0 { throw ValidationError("--limit must not be negative.") }
+    if show < 0 { throw ValidationError("--show must not be negative.") }
   }
 
   func run() throws {
+    let ledgerPath = Ledger.path(forOutput: output)
+    if let export {
+      return try LedgerExport.write(LedgerReader(path: ledgerPath), as: export) { Output.write($0) }
+    }
+    guard let model, let input else { return }
     let labelSet = try labels.map { try LabelSet(path: $0) } ?? .standard
+    let part = try shard.map { try JobShard($0) }
     let reader = try PairReader(path: input)
-    let records = try AtomicFile(path: output)
-    let errors = try AtomicFile(path: Label.errorsPath(output))
+    try Ledger.checkIsFree(path: ledgerPath)
+    let fingerprint = try InputFingerprint(path: input, format: reader.format)
+    let modelOptions = modelOptions(model)
     let session = try ModelSession(modelOptions, options)
     let context = min(context, session.source.configuration.contextLength)
+    let prompt = RelevancePrompt(labels: labelSet, reasoning: reasoning)
+    let identity = JobIdentity(
+      input: fingerprint, promptHash: prompt.promptHash, model: session.name,
+      modelFingerprint: try ModelFingerprint.of(path: session.source.path), shard: part,
+      settings: settings(session, context: context, labels: labelSet))
+    let ledger = try Ledger(
+      path: ledgerPath, identity: identity, details: ["path of input": input], restart: restart)
     // Typical prompts take less than half of the context; where blocks run out, sequences wait.
     let engine = try session.makeEngine(
       sequences: batch, context: context, cacheTokens: max(context, batch * min(context, 1024)))
-    let prompt = RelevancePrompt(labels: labelSet, reasoning: reasoning)
     let encoder = try PromptEncoder(
       prompt: prompt, tokenizer: session.tokenizer, template: session.template)
-    let job = LabelJob(
-      engine: engine, encoder: encoder, reader: reader,
-      settings: .init(maxTokens: maxTokens, batch: batch, limit: limit, model: session.name))
-    let start = DispatchTime.now().uptimeNanoseconds
-    let rows = try drive(job, reader, records, errors)
-    try records.commit()
-    try errors.commit()
-    let seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
-    try report(job, engine.statistics, rows, seconds, session)
+    let labeller = EngineLabeller(
+      engine: engine, encoder: encoder,
+      settings: .init(maxTokens: maxTokens, batch: batch, model: session.name))
+    let job = try LabelJob(
+      labeller: labeller, reader: reader, ledger: ledger, settings: .init(limit: limit, shard: part))
+    let shown = LabelProgress(isQuiet: quiet || options.json)
+    try job.run { shown.update($0) }
+    let progress = job.progress
+    shown.finish(progress)
+    let records = try LedgerReader(path: ledgerPath)
+    try LabelOutput.write(records, output: output, before: limit)
+    try report(progress, engine.statistics, records, input: input, session)
+    try ledger.close()
   }
 
-  static func errorsPath(_ output: String) -> String {
-    let stem = output.hasSuffix(".jsonl") ? String(output.dropLast(6)) : output
-    return stem + ".errors.jsonl"
+  private func modelOptions(_ model: String) -> ModelOptions {
+    var modelOptions = ModelOptions()
+    modelOptions.model = model
+    modelOptions.compute = compute
+    modelOptions.template = template
+    return modelOptions
   }
 
-  private func drive(
-    _ job: LabelJob, _ reader: PairReader, _ records: AtomicFile, _ errors: AtomicFile
-  ) throws -> [LabelTable.Row] {
-    var rows: [LabelTable.Row] = []
-    let total = limit ?? reader.byteCount
-    let bar = ProgressBar(
-      "Labelling", total: total.map { limit == nil ? $0 / 1024 : $0 }, isEnabled: !options.json)
-    let start = DispatchTime.now().uptimeNanoseconds
-    while !job.isDone {
-      for outcome in try job.step() {
-        switch outcome {
-        case .error(let error): try errors.write(error.json + "\n")
-        case .record(let pair, let record):
-          try records.write(record.json + "\n")
-          if rows.count < show { rows.append(LabelTable.Row(pair, record)) }
-        }
-      }
-      let seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
-      bar.update(
-        limit == nil ? reader.bytesRead / 1024 : job.labelled + job.failed,
-        note: String(format: "%d pairs, %.2f/s", job.labelled, Double(job.labelled) / max(seconds, 1e-9)))
-    }
-    bar.finish()
-    return rows
+  /// What shapes a record, beyond prompt and model: a job is not resumed with any of it changed. The number of
+  /// pairs in flight, of threads and of rows is not among it, since no result depends on them.
+  private func settings(_ session: ModelSession, context: Int, labels: LabelSet) -> [String: String] {
+    [
+      "backend": session.backend.device.backend, "compute": session.compute.rawValue,
+      "context": String(context), "labels": labels.names.joined(separator: ", "),
+      "max-tokens": String(maxTokens), "reasoning": reasoning.rawValue,
+      "template": template ?? "of the model",
+    ]
   }
 
   private func report(
-    _ job: LabelJob, _ statistics: Engine.Statistics, _ rows: [LabelTable.Row], _ seconds: Double,
+    _ progress: JobProgress, _ statistics: Engine.Statistics, _ ledger: LedgerReader, input: String,
     _ session: ModelSession
   ) throws {
-    let rate = Double(job.labelled) / max(seconds, 1e-9)
+    let errors = LabelOutput.errorsPath(output)
     if options.json {
       return Output.write(
         try Output.json([
-          "labelled": job.labelled, "errors": job.failed, "seconds": seconds, "pairs_per_second": rate,
-          "output": output, "errors_output": Label.errorsPath(output), "model": session.name,
+          "labelled": progress.done, "errors": progress.failed, "finished_now": progress.finishedNow,
+          "seconds": progress.seconds, "pairs_per_second": progress.pairsPerSecond,
+          "tokens_per_second": progress.tokensPerSecond, "labels": progress.labels,
+          "output": output, "errors_output": errors, "ledger": ledger.path, "model": session.name,
           "compute": session.compute.rawValue, "backend": session.backend.device.backend,
           "prefill_tokens": statistics.prefillTokens, "decode_tokens": statistics.decodeTokens,
           "preemptions": statistics.preemptions,
         ]))
     }
+    let rows = try LabelTable.rows(ledger, input: input, count: min(show, progress.done))
     Output.write(LabelTable.text(rows))
-    if job.labelled > rows.count { Output.write("… and \(job.labelled - rows.count) more\n") }
+    if progress.done > rows.count { Output.write("… and \(progress.done - rows.count) more\n") }
     Output.write(
       String(
-        format: "\n%d pairs labelled in %.1f s (%.2f pairs/s) with %@ (%@, %@)\n", job.labelled, seconds,
-        rate,
-        session.name, session.backend.device.backend, session.compute.rawValue))
+        format: "\n%d pairs labelled in %.1f s (%.2f pairs/s) with %@ (%@, %@)\n", progress.finishedNow,
+        progress.seconds, progress.pairsPerSecond, session.name, session.backend.device.backend,
+        session.compute.rawValue))
+    let before = progress.finished - progress.finishedNow
+    if before > 0 { Output.write("\(before) pairs were done before\n") }
     Output.write("records: \(output)\n")
-    if job.failed > 0 {
-      Output.write("\(job.failed) rows could not be labelled: \(Label.errorsPath(output))\n")
+    if progress.failed > 0 {
+      Output.write("\(progress.failed) rows could not be labelled: \(errors)\n")
     }
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Labelling
 import Relevance
 
 /// The table of results for people: query, item, label, probability, one line of the rationale.
@@ -10,17 +11,44 @@ enum LabelTable {
     let probability: Double
     let rationale: String
 
-    init(_ pair: Pair, _ record: LabelRecord) {
+    /// - Parameter json: the pair's record, as a line of the output.
+    init(_ pair: Pair, json: String) {
       query = pair.query
       item = pair.title
-      label = record.distribution.label.name
-      probability = record.distribution.probabilities[record.distribution.index]
-      let lines = (record.rationale ?? "").split(separator: "\n")
+      var fields: [String: JSONValue] = [:]
+      if case .object(let record)? = try? JSONValue.parse(Array(json.utf8)) { fields = record }
+      label = Row.text(fields["label"])
+      var probabilities: [String: JSONValue] = [:]
+      if case .object(let values)? = fields["probabilities"] { probabilities = values }
+      probability = Double(Row.text(probabilities[label])) ?? 0
+      let lines = Row.text(fields["rationale"]).split(separator: "\n")
       // The line that decides is the first mismatch, else the first match.
       rationale =
         (lines.first { $0.contains(": mismatch") } ?? lines.first { $0.contains(": match") } ?? lines.first)
         .map(String.init) ?? ""
     }
+
+    private static func text(_ value: JSONValue?) -> String {
+      switch value {
+      case .string(let text), .number(let text): text
+      default: ""
+      }
+    }
+  }
+
+  /// The first rows that are labelled, with their pairs from the input.
+  static func rows(_ ledger: LedgerReader, input: String, count: Int) throws -> [Row] {
+    let records = try ledger.firstRecords(count)
+    let reader = try PairReader(path: input)
+    var rows: [Row] = []
+    var number = 0
+    while rows.count < records.count, let row = try reader.next() {
+      if case .pair(let pair, _) = row, number == records[rows.count].row {
+        rows.append(Row(pair, json: records[rows.count].json))
+      }
+      number += 1
+    }
+    return rows
   }
 
   static func text(_ rows: [Row]) -> String {

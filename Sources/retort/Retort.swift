@@ -13,13 +13,16 @@ struct Retort: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Devices.self, Inspect.self, Tokenize.self, Generate.self, Perplexity.self, Label.self, Bench.self,
+      Devices.self, Inspect.self, Tokenize.self, Generate.self, Perplexity.self, Label.self, Jobs.self,
+      Merge.self, Bench.self,
     ])
 
   /// Prints an error as it describes itself and exits with 1; usage errors exit with 64 as ArgumentParser does.
   static func main() {
     // A closed pipe ends the program through the write error, not through a signal.
     signal(SIGPIPE, SIG_IGN)
+    // So does a file that outgrows the limit set for it.
+    signal(SIGXFSZ, SIG_IGN)
     do {
       var command = try parseAsRoot()
       try command.run()

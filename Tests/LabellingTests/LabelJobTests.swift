@@ -31,35 +31,30 @@ import Tokenizers
     var maxTokens = 14
   }
 
+  /// A whole job through a ledger; what it wrote, and the lines that decide whether two runs are equal.
   static func run(
     _ reasoning: RelevancePrompt.Reasoning, _ setting: Setting, sampling: SamplingParameters,
     limit: Int? = nil
-  ) throws -> (records: [LabelRecord], errors: [RowError], lines: [String], job: LabelJob) {
+  ) throws -> (records: [Line], errors: [Line], lines: [String], progress: JobProgress) {
     let model = try TinyModel()
-    let file = try TemporaryFile(name: "pairs.jsonl", rows.joined(separator: "\n") + "\n")
-    let job = LabelJob(
+    let files = try JobFiles(rows.joined(separator: "\n") + "\n")
+    let labeller = EngineLabeller(
       engine: try model.engine(
         sequences: setting.batch, context: setting.context, cacheTokens: setting.cacheTokens,
         stepTokens: setting.stepTokens),
-      encoder: try model.encoder(reasoning), reader: try PairReader(path: file.path),
+      encoder: try model.encoder(reasoning),
       settings: .init(
-        sampling: sampling, maxTokens: setting.maxTokens, batch: setting.batch, limit: limit, model: "tiny"))
-    var (records, errors, lines) = ([LabelRecord](), [RowError](), [String]())
-    for _ in 0..<5000 where !job.isDone {
-      for outcome in try job.step() {
-        switch outcome {
-        case .record(let pair, let record):
-          #expect(pair.pairID == record.pairID)
-          records.append(record)
-          lines.append(record.json)
-        case .error(let error):
-          errors.append(error)
-          lines.append(error.json)
-        }
-      }
-    }
+        sampling: sampling, maxTokens: setting.maxTokens, batch: setting.batch, model: "tiny"))
+    let job = try LabelJob(
+      labeller: labeller, reader: try PairReader(path: files.input), ledger: try files.ledger(),
+      settings: .init(limit: limit))
+    for _ in 0..<5000 where !job.isDone { try job.step() }
     try #require(job.isDone, "the job makes no progress")
-    return (records, errors, lines, job)
+    try job.run()
+    try LabelOutput.write(LedgerReader(path: files.ledgerPath), output: files.output, before: limit)
+    let records = try files.lines(files.output).map(Line.init)
+    let errors = try files.lines(files.errors).map(Line.init)
+    return (records, errors, (records + errors).map(\.text), job.progress)
   }
 
   @Test(
@@ -72,14 +67,14 @@ import Tokenizers
       Setting(batch: 1, cacheTokens: 2400), Setting(batch: 3, cacheTokens: 7200, stepTokens: 300),
       Setting(batch: 8, cacheTokens: 20000), Setting(batch: 8, cacheTokens: 2400, stepTokens: 100),
     ] {
-      let (records, errors, lines, job) = try LabelJobTests.run(reasoning, setting, sampling: sampling)
+      let (records, errors, lines, progress) = try LabelJobTests.run(reasoning, setting, sampling: sampling)
       #expect(records.map(\.pairID) == ["a", "c", "row-6", "f", "g"])
       #expect(errors.map(\.line) == [2, 4, 5, 7])
       #expect(errors.map(\.pairID) == [nil, nil, nil, "e"])
-      #expect(errors.map(\.reason.code) == [.malformedRow, .malformedRow, .malformedRow, .contextOverflow])
-      #expect(job.labelled == 5 && job.failed == 4)
+      #expect(errors.map(\.code) == ["malformed-row", "malformed-row", "malformed-row", "context-overflow"])
+      #expect(progress.done == 5 && progress.failed == 4 && progress.total == 9)
       for record in records {
-        let probabilities = record.distribution.probabilities
+        let probabilities = record.probabilities
         #expect(probabilities.count == 3 && probabilities.allSatisfy { $0 >= 0 && $0 <= 1 })
         #expect(abs(probabilities.reduce(0, +) - 1) < 1e-12)
         #expect(record.model == "tiny")
@@ -107,12 +102,12 @@ import Tokenizers
       Pair(pairID: "a", query: "red hose 50 ft", title: "Garden hose, 50 ft")
     ).count
     let setting = Setting(batch: 2, cacheTokens: longest + 24, context: 4000, maxTokens: 100)
-    let (records, errors, _, job) = try LabelJobTests.run(
+    let (records, errors, _, progress) = try LabelJobTests.run(
       .full, setting, sampling: SamplingParameters(), limit: 3)
-    #expect(errors.map(\.line).sorted() == [1, 2, 3])
+    #expect(errors.compactMap(\.line).sorted() == [1, 2, 3])
     #expect(errors.map(\.pairID) == ["a", nil, "c"])
-    #expect(errors.map(\.reason.code) == [.contextOverflow, .malformedRow, .contextOverflow])
-    #expect(records.isEmpty && job.failed == 3)
+    #expect(errors.map(\.code) == ["context-overflow", "malformed-row", "context-overflow"])
+    #expect(records.isEmpty && progress.failed == 3)
   }
 
   @Test("A record's distribution is that of every label's tokens run on their own")
@@ -143,7 +138,7 @@ import Tokenizers
     let expected = weights.map { $0 / weights.reduce(0, +) }
     let record = try #require(records.first { $0.pairID == "c" })
     #expect(record.promptTokens == prompt.count)
-    for (actual, wanted) in zip(record.distribution.probabilities, expected) {
+    for (actual, wanted) in zip(record.probabilities, expected) {
       #expect(abs(actual - wanted) < 1e-5)
     }
   }
