@@ -7,49 +7,44 @@ RK_BODY __m512bh RK_FN(words)(const void *p) { return (__m512bh)_mm512_loadu_si5
 RK_BODY __m512bh RK_FN(word)(uint32_t w) { return (__m512bh)_mm512_set1_epi32((int)w); }
 #endif
 
-// Scores of R rows for `groups` (1...4) groups of 16 tokens.
-RK_BODY void RK_FN(score)(const rk_kv_view *v, const uint8_t *const *keys, int groups, row_tile *t, int row, int R,
+// Scores of R rows for G (1...4) groups of 16 tokens.
+RK_BODY void RK_FN(score)(const rk_kv_view *v, const uint8_t *const *keys, int G, row_tile *t, int row, int R,
                           int half) {
   __m512 s[ROWS][4];
   RK_UNROLL
   for (int r = 0; r < R; r++)
-    for (int g = 0; g < 4; g++) s[r][g] = _mm512_setzero_ps();
-  // A short chunk reads its last group again in the place of those it lacks.
-  const uint8_t *k[4];
-  for (int g = 0; g < 4; g++) k[g] = keys[g < groups ? g : groups - 1];
+    for (int g = 0; g < G; g++) s[r][g] = _mm512_setzero_ps();
 #if RK_PAIRED
   (void)half;
   for (int d = 0; d < v->head_dim / 2; d++) {
-    __m512bh k0 = RK_FN(words)(k[0] + 64 * (size_t)d), k1 = RK_FN(words)(k[1] + 64 * (size_t)d);
-    __m512bh k2 = RK_FN(words)(k[2] + 64 * (size_t)d), k3 = RK_FN(words)(k[3] + 64 * (size_t)d);
+    __m512bh k[4];
+    RK_UNROLL
+    for (int g = 0; g < G; g++) k[g] = RK_FN(words)(keys[g] + 64 * (size_t)d);
     RK_UNROLL
     for (int r = 0; r < R; r++) {
       __m512bh q = RK_FN(word)(t->pairs[(row + r) * (MAX_DIM / 2) + d]);
-      s[r][0] = _mm512_dpbf16_ps(s[r][0], k0, q);
-      s[r][1] = _mm512_dpbf16_ps(s[r][1], k1, q);
-      s[r][2] = _mm512_dpbf16_ps(s[r][2], k2, q);
-      s[r][3] = _mm512_dpbf16_ps(s[r][3], k3, q);
+      RK_UNROLL
+      for (int g = 0; g < G; g++) s[r][g] = _mm512_dpbf16_ps(s[r][g], k[g], q);
     }
   }
 #else
   size_t bytes = half ? 32 : 64;
   for (int d = 0; d < v->head_dim; d++) {
-    __m512 k0 = load16(k[0] + (size_t)d * bytes, half), k1 = load16(k[1] + (size_t)d * bytes, half);
-    __m512 k2 = load16(k[2] + (size_t)d * bytes, half), k3 = load16(k[3] + (size_t)d * bytes, half);
+    __m512 k[4];
+    RK_UNROLL
+    for (int g = 0; g < G; g++) k[g] = load16(keys[g] + (size_t)d * bytes, half);
     RK_UNROLL
     for (int r = 0; r < R; r++) {
       __m512 q = _mm512_set1_ps(t->query[row + r][d]);
-      s[r][0] = _mm512_fmadd_ps(q, k0, s[r][0]);
-      s[r][1] = _mm512_fmadd_ps(q, k1, s[r][1]);
-      s[r][2] = _mm512_fmadd_ps(q, k2, s[r][2]);
-      s[r][3] = _mm512_fmadd_ps(q, k3, s[r][3]);
+      RK_UNROLL
+      for (int g = 0; g < G; g++) s[r][g] = _mm512_fmadd_ps(q, k[g], s[r][g]);
     }
   }
 #endif
   __m512 scale = _mm512_set1_ps(v->scale);
   RK_UNROLL
   for (int r = 0; r < R; r++)
-    for (int g = 0; g < 4; g++)
+    for (int g = 0; g < G; g++)
       _mm512_storeu_ps(t->scores + (row + r) * CHUNK + 16 * g, _mm512_mul_ps(s[r][g], scale));
 }
 
@@ -149,7 +144,12 @@ RK_BODY void RK_FN(chunks)(const rk_kv_view *v, int kv_head, row_tile *t, int ro
       keys[g] = base + key_index(v, slot, 0) * bytes;
       values[g] = base + value_index(v, slot, 0) * bytes;
     }
-    RK_FN(score)(v, keys, groups, t, row, R, half);
+    switch (groups) {
+      case 1: RK_FN(score)(v, keys, 1, t, row, R, half); break;
+      case 2: RK_FN(score)(v, keys, 2, t, row, R, half); break;
+      case 3: RK_FN(score)(v, keys, 3, t, row, R, half); break;
+      default: RK_FN(score)(v, keys, 4, t, row, R, half); break;
+    }
     float correction[ROWS];
     for (int r = 0; r < R; r++) correction[r] = RK_FN(weigh)(t, row + r, start);
     RK_FN(accumulate)(v, values, count, correction, t, row, R, half);

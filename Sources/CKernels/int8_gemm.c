@@ -88,11 +88,32 @@ static float store_group(const float *x, int width, int m, int M, uint8_t *group
   int8_t *codes = (int8_t *)group + m * RK_INT8_GROUP;
   int32_t sum;
   float scale = quantize(x, width, codes, &sum);
-  memset(codes + width, 0, (size_t)(RK_INT8_GROUP - width));
+  if (width < RK_INT8_GROUP) memset(codes + width, 0, (size_t)(RK_INT8_GROUP - width));
   int32_t start = -128 * sum;
   memcpy(group + M * RK_INT8_GROUP + 4 * m, &scale, 4);
   memcpy(group + M * (RK_INT8_GROUP + 4) + 4 * m, &start, 4);
   return scale;
+}
+
+// What rounding to `codes` left of x.
+static void subtract_portable(const float *x, const int8_t *codes, float scale, int width, float *left) {
+  for (int i = 0; i < width; i++) left[i] = fmaf(-scale, (float)codes[i], x[i]);
+}
+
+#if RK_X86
+RK_AVX512 static void subtract_avx512(const float *x, const int8_t *codes, float scale, int width, float *left) {
+  for (int i = 0; i < width; i++) left[i] = fmaf(-scale, (float)codes[i], x[i]);
+}
+#endif
+
+static void subtract(const float *x, const int8_t *codes, float scale, int width, float *left) {
+#if RK_X86
+  if (rk_has_avx512_vnni()) {
+    subtract_avx512(x, codes, scale, width, left);
+    return;
+  }
+#endif
+  subtract_portable(x, codes, scale, width, left);
 }
 
 void rk_int8_quantize(const float *x, int k, int row, int rows, uint8_t *acts, uint8_t *rest) {
@@ -105,8 +126,7 @@ void rk_int8_quantize(const float *x, int k, int row, int rows, uint8_t *acts, u
     int width = group_width(k, from);
     float scale = store_group(x + from, width, m, M, acts + at);
     if (rest) {
-      const int8_t *codes = (const int8_t *)acts + at + m * RK_INT8_GROUP;
-      for (int i = 0; i < width; i++) left[i] = x[from + i] - scale * (float)codes[i];
+      subtract(x + from, (const int8_t *)acts + at + m * RK_INT8_GROUP, scale, width, left);
       store_group(left, width, m, M, rest + at);
     }
     at += (size_t)(RK_INT8_GROUP + 8) * (size_t)M;
