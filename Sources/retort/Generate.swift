@@ -78,6 +78,10 @@ struct Generate: ParsableCommand {
       Output.write(try Output.json(object(completion, timings)))
     } else {
       Output.write("\n")
+      if completion.finishReason == .truncated {
+        Output.note(
+          "truncated: --max-tokens \(maxTokens) did not suffice, the answer was closed as the grammar allows")
+      }
       Output.note(
         String(
           format: "prefill %d tokens at %.0f/s, decode %d tokens at %.1f/s (%@, %@)", completion.promptTokens,

@@ -51,7 +51,7 @@ struct Label: ParsableCommand {
       valueName: "fixed|free"))
   var outline: PromptEncoder.Form = .fixed
   @Option(help: "Tokens of rationale at most, fixed text included.")
-  var maxTokens = 128
+  var maxTokens = 192
   @Option(help: "Label only the input's first rows, so many.")
   var limit: Int?
   @Option(help: "Pairs in flight together.")
