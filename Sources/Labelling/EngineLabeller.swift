@@ -25,6 +25,8 @@ public final class EngineLabeller: PairLabeller {
   }
 
   public let engine: Engine
+  /// Sees each pair's completion, then with log-probabilities, before its record is made; for measuring and checking.
+  public var observer: ((PairWork, Completion) -> Void)?
   private let encoder: PromptEncoder
   private let settings: Settings
   private var inFlight: [Int: PairWork] = [:]
@@ -39,7 +41,8 @@ public final class EngineLabeller: PairLabeller {
   public var capacity: Int { max(1, settings.batch) }
 
   public func submit(_ work: PairWork) throws {
-    let request = encoder.request(work.pair, sampling: settings.sampling, maxTokens: settings.maxTokens)
+    var request = encoder.request(work.pair, sampling: settings.sampling, maxTokens: settings.maxTokens)
+    if observer != nil { request.wantsLogProbabilities = true }
     do {
       inFlight[try engine.add(request)] = work
     } catch let error as RetortError {
@@ -56,6 +59,7 @@ public final class EngineLabeller: PairLabeller {
       case .text: break
       case .finished(let id, let completion):
         guard let work = inFlight.removeValue(forKey: id) else { continue }
+        observer?(work, completion)
         results.append(PairResult(row: work.row, outcome: record(work.pair, completion)))
       case .failed(let id, let error):
         guard let work = inFlight.removeValue(forKey: id) else { continue }

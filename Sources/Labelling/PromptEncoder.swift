@@ -53,7 +53,7 @@ public struct PromptEncoder: Sendable {
   /// The prompt's tokens.
   ///
   /// Text that a shop wrote never becomes a control token: where it spells one, the turn is cut around it.
-  func tokens(_ pair: Pair) -> [Int32] {
+  public func tokens(_ pair: Pair) -> [Int32] {
     let user = prompt.user(pair)
     let mark = "\u{0}"
     let rendered = template.render(

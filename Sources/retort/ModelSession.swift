@@ -39,7 +39,7 @@ struct ModelSession {
     init(_ bar: ProgressBar) { self.bar = bar }
   }
 
-  private static func template(_ name: String?, _ tokenizer: Tokenizer) throws -> ChatTemplate {
+  static func template(_ name: String?, _ tokenizer: Tokenizer) throws -> ChatTemplate {
     if let name { return try ChatTemplate(named: name) }
     return try ChatTemplate.detect(from: tokenizer.chatTemplate)
   }

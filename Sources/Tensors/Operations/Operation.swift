@@ -22,27 +22,3 @@ extension Operation {
     }
   }
 }
-
-/// Receives every operation that a backend runs; for `retort bench`.
-public final class Profiler: @unchecked Sendable {
-  /// Sums over all calls of one operation.
-  public struct Total: Sendable {
-    public var calls = 0
-    public var nanoseconds: UInt64 = 0
-    public var flops = 0
-    public var bytes = 0
-  }
-
-  public private(set) var totals: [String: Total] = [:]
-
-  public init() {}
-
-  public func record(_ operation: any Operation, nanoseconds: UInt64) {
-    totals[type(of: operation).name, default: Total()].calls += 1
-    totals[type(of: operation).name, default: Total()].nanoseconds += nanoseconds
-    totals[type(of: operation).name, default: Total()].flops += operation.flops
-    totals[type(of: operation).name, default: Total()].bytes += operation.bytes
-  }
-
-  public func reset() { totals = [:] }
-}

@@ -1,0 +1,125 @@
+import Foundation
+import Generation
+import Labelling
+import Tensors
+
+/// A measurement for people and for machines.
+struct LabelReport {
+  let run: LabelRun
+  let measured: LabelMeasurement
+
+  private var statistics: Engine.Statistics { measured.statistics }
+  private var pairsPerSecond: Double {
+    Double(measured.labelled + measured.failed) / max(measured.seconds, 1e-9)
+  }
+
+  /// Tokens by what became of them. Forced ones were run behind the prompt without being sampled: the label's cue
+  /// and paths, and what a constraint leaves no choice in.
+  private var tokens: [(key: String, name: String, count: Int)] {
+    let forced =
+      statistics.prefillTokens - statistics.computedPromptTokens - statistics.recomputedTokens
+    return [
+      ("generated", "generated", measured.generatedTokens), ("forced", "forced", max(0, forced)),
+      ("computed_prompt", "prompt, computed", statistics.computedPromptTokens),
+      ("cached_prompt", "prompt, cached", statistics.cachedPromptTokens),
+      ("recomputed", "computed again", statistics.recomputedTokens),
+    ]
+  }
+
+  private static func name(_ phase: PhaseTimes.Phase) -> String {
+    phase == .readBack ? "read-back" : phase.rawValue
+  }
+
+  private var operations: [(name: String, total: Profiler.Total)] {
+    (measured.profiler?.totals ?? [:]).sorted { $0.value.nanoseconds > $1.value.nanoseconds }
+      .map { ($0.key, $0.value) }
+  }
+
+  /// All operations together: FLOPs and least bytes as their descriptions state them.
+  private var sums: (flops: Double, bytes: Double) {
+    operations.reduce((0, 0)) { ($0.0 + Double($1.total.flops), $0.1 + Double($1.total.bytes)) }
+  }
+
+  var text: String {
+    let session = run.session
+    var out =
+      "\(session.name), \(session.compute.rawValue), \(session.backend.device.name), "
+      + "\(run.batch) in flight, prefix cache \(run.prefixCache ? "on" : "off")\n"
+    out += String(
+      format: "%.2f pairs/s: %d labelled, %d failed in %.2f s, %d steps, %d preemptions\n\n", pairsPerSecond,
+      measured.labelled, measured.failed, measured.seconds, statistics.steps, statistics.preemptions)
+    out += "tokens                 count    tokens/s\n"
+    for (_, name, count) in tokens {
+      out += pad(name) + String(format: "%9d %11.1f\n", count, Double(count) / measured.seconds)
+    }
+    out += "\nphase                      s   share\n"
+    for phase in PhaseTimes.Phase.allCases {
+      if phase == .attention, measured.profiler == nil { continue }
+      out += phaseLine(LabelReport.name(phase), Double(measured.times[phase]))
+    }
+    out += phaseLine("other", Double(measured.times.otherNanoseconds))
+    out += phaseLine("wall", Double(measured.times.wallNanoseconds))
+    if measured.profiler != nil { out += operationTable }
+    return out + String(format: "\npeak memory %.0f MB\n", Double(peakMemoryBytes()) / 1e6)
+  }
+
+  private func pad(_ name: String) -> String { name.padding(toLength: 19, withPad: " ", startingAt: 0) }
+
+  private func phaseLine(_ name: String, _ nanoseconds: Double) -> String {
+    pad(name)
+      + String(
+        format: "%9.3f %6.1f%%\n", nanoseconds / 1e9,
+        nanoseconds / max(1, Double(measured.times.wallNanoseconds)) * 100)
+  }
+
+  private var operationTable: String {
+    var out = "\noperation                  s   share   GFLOP/s      GB/s\n"
+    for (name, total) in operations {
+      let time = Double(max(1, total.nanoseconds))
+      out += pad(name)
+      out += String(
+        format: "%9.3f %6.1f%% %9.1f %9.1f\n", time / 1e9,
+        time / max(1, Double(measured.times.wallNanoseconds)) * 100, Double(total.flops) / time,
+        Double(total.bytes) / time)
+    }
+    let wall = max(1, Double(measured.times.wallNanoseconds))
+    return out + pad("whole run")
+      + String(
+        format: "%9.3f  100.0%% %9.1f %9.1f\n", wall / 1e9, sums.flops / wall, sums.bytes / wall)
+  }
+
+  /// - Throws: what `JSONSerialization` throws.
+  func json() throws -> String {
+    let session = run.session
+    var phases: [String: Double] = [:]
+    for phase in PhaseTimes.Phase.allCases {
+      if phase == .attention, measured.profiler == nil { continue }
+      phases[phase.rawValue] = Double(measured.times[phase]) / 1e9
+    }
+    phases["other"] = Double(measured.times.otherNanoseconds) / 1e9
+    var fields: [String: Any] = [
+      "model": session.name, "compute": session.compute.rawValue,
+      "backend": session.backend.device.backend, "threads": session.backend.device.computeUnits,
+      "batch": run.batch, "prefix_cache": run.prefixCache, "max_tokens": run.maxTokens,
+      "load_seconds": session.loadSeconds, "pairs": measured.labelled, "failed": measured.failed,
+      "seconds": measured.seconds, "pairs_per_second": pairsPerSecond,
+      "steps": statistics.steps, "preemptions": statistics.preemptions, "phase_seconds": phases,
+      "tokens": Dictionary(uniqueKeysWithValues: tokens.map { ($0.key, $0.count) }),
+      "tokens_per_second": Dictionary(
+        uniqueKeysWithValues: tokens.map { ($0.key, Double($0.count) / measured.seconds) }),
+      "peak_memory_bytes": peakMemoryBytes(),
+    ]
+    if measured.profiler != nil {
+      fields["flops_per_second"] = sums.flops / measured.seconds
+      fields["bytes_per_second"] = sums.bytes / measured.seconds
+      fields["operations"] = operations.map { name, total -> [String: Any] in
+        let time = Double(max(1, total.nanoseconds))
+        return [
+          "operation": name, "calls": total.calls, "seconds": time / 1e9,
+          "gflops": Double(total.flops) / time, "gigabytes_per_second": Double(total.bytes) / time,
+        ]
+      }
+    }
+    return try Output.json(fields)
+  }
+}
