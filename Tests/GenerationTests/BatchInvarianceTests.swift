@@ -26,7 +26,7 @@ import Transformers
     ("32 together", Company(sequences: 32, prefixCache: false, seed: 3)),
     ("32 together, shared prefixes", Company(sequences: 32, seed: 4)),
     ("32 together, prefill in small chunks", Company(sequences: 32, stepTokens: 45, prefixCache: false)),
-    ("32 together, too few blocks", Company(sequences: 32, cacheTokens: 320, prefixCache: false, seed: 5)),
+    ("32 together, too few blocks", Company(sequences: 32, cacheTokens: 256, prefixCache: false, seed: 5)),
     (
       "32 together, shared prefixes, too few blocks, small chunks",
       Company(sequences: 32, stepTokens: 70, cacheTokens: 208, seed: 6)
@@ -66,7 +66,8 @@ import Transformers
         ][index % 3]
       return GenerationRequest(
         prompt: instructions[index % 2] + random.ids(1 + index % 11, below: vocabulary), sampling: sampling,
-        maxTokens: index % 4 == 1 ? 40 : index % 3 == 1 ? 45 : 3 + index % 23, wantsLogProbabilities: true,
+        maxTokens: index % 4 == 1 ? (index % 8 == 1 ? 100 : 40) : index % 3 == 1 ? 45 : 3 + index % 23,
+        wantsLogProbabilities: true,
         forcedChoice: index % 4 == 0 || index % 8 == 1 ? choice : nil,
         constraint: index % 4 == 1 ? constraint : nil)
     }
@@ -108,6 +109,7 @@ import Transformers
       #expect(company.prefixCache == (statistics.cachedPromptTokens > 0), "\(name)")
     }
     #expect(preemptions > 3)
+    #expect(expected.contains { $0.contains(" truncated ") } && expected.contains { $0.contains(" stop ") })
     #expect(cached > 1000)
   }
 
