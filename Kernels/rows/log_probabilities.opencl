@@ -6,6 +6,9 @@
 //   Launch: GROUP · chunks × rows items in groups of GROUP. Tunable: VEC, GROUP, SPAN.
 // penalize: pairs [count, 2] int (row, column): a positive logit is divided by the row's penalty, a negative
 //   multiplied, in place. Launch: count items.
+// mask_tokens: y[row, c] = logits[row, c] where bit c % 32 of the row's words is set, else −∞; y is packed.
+//   masks [rows] int: which of words [masks, ceil(width / 32)] a row has, -1 for none. An item does 32 columns.
+//   Launch: ceil(width / 32) × rows items.
 // pick: y[i] = logits[row, column] for pairs [count, 2]. Launch: count items.
 #ifndef SPAN
 #define SPAN 4096
@@ -83,4 +86,14 @@ kernel void pick(global const float *logits, uint offset, uint stride, global co
                  global float *y) {
   const size_t i = get_global_id(0);
   y[i] = logits[offset + (size_t)pairs[2 * i] * stride + pairs[2 * i + 1]];
+}
+
+kernel void mask_tokens(global const float *logits, uint offset, uint stride, global const int *masks,
+                        global const uint *words, global float *y, uint width) {
+  const uint first = get_global_id(0) * 32, last = min(first + 32, width);
+  const size_t row = get_global_id(1);
+  const int mask = masks[row];
+  const uint word = mask < 0 ? 0xffffffffu : words[(size_t)mask * ((width + 31) / 32) + first / 32];
+  global const float *x = logits + offset + row * stride;
+  for (uint c = first; c < last; ++c) y[row * width + c] = word >> (c - first) & 1 ? x[c] : -INFINITY;
 }

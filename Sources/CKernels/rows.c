@@ -42,6 +42,8 @@ double rk_sum_exp(const float *x, int n, float max, float scale) { return CHOOSE
 
 void rk_f32_to_bf16(const float *x, uint16_t *y, size_t count) { CHOOSE(f32_to_bf16)(x, y, count); }
 
+void rk_mask(const float *x, const uint32_t *words, float *y, int n) { CHOOSE(mask)(x, words, y, n); }
+
 int rk_collect_above(const float *x, int n, float threshold, int32_t *out, int capacity) {
   int found = 0;
   for (int i = 0; i < n; i++) {

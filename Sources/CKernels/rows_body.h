@@ -79,6 +79,18 @@ RK_TARGET static double RK_FN(sum_exp)(const float *x, int n, float max, float s
   return total;
 }
 
+RK_TARGET static void RK_FN(mask)(const float *x, const uint32_t *words, float *y, int n) {
+  for (int start = 0; start < n; start += 32) {
+    uint32_t word = words[start / 32];
+    int end = start + 32 < n ? start + 32 : n;
+    if (word == 0xFFFFFFFFu) {
+      for (int i = start; i < end; i++) y[i] = x[i];
+    } else {
+      for (int i = start; i < end; i++) y[i] = word >> (i - start) & 1 ? x[i] : -INFINITY;
+    }
+  }
+}
+
 RK_TARGET static void RK_FN(softmax)(const float *x, float *y, int n) {
   float max = RK_FN(max)(x, n);
   float inverse = (float)(1.0 / RK_FN(sum_exp)(x, n, max, 1.0f));

@@ -12,10 +12,14 @@ extension CPUBackend {
     let source = try floats(logits)
     let width = logits.width
     let rows = Mutex([LogProbabilityRow?](repeating: nil, count: requests.count))
+    // One row a thread, from the pool: fresh memory would be paged in at every step.
+    let masked = try requests.contains { $0.allowed != nil } ? allocate([pool.threads, width], .f32) : nil
+    let scratch = try masked.map { try floats($0) }
     measured(operation) {
-      pool.run(requests.count) { index, _ in
+      pool.run(requests.count) { index, thread in
         let row = CPUBackend.logProbabilityRow(
-          source + index * logits.rowStride, width: width, requests[index])
+          source + index * logits.rowStride, width: width, requests[index],
+          scratch: scratch.map { $0 + thread * width })
         rows.withLock { $0[index] = row }
       }
     }
@@ -23,7 +27,8 @@ extension CPUBackend {
   }
 
   private static func logProbabilityRow(
-    _ logits: UnsafePointer<Float>, width: Int, _ request: LogProbabilityRequest
+    _ logits: UnsafePointer<Float>, width: Int, _ request: LogProbabilityRequest,
+    scratch: UnsafeMutablePointer<Float>?
   ) -> LogProbabilityRow {
     var penalized: [Float] = []
     if request.repetitionPenalty != 1, !request.penalized.isEmpty {
@@ -36,7 +41,11 @@ extension CPUBackend {
     }
     return penalized.withUnsafeBufferPointer { copy in
       // An empty array's buffer may have a base address all the same.
-      let x = copy.isEmpty ? logits : copy.baseAddress ?? logits
+      var x = copy.isEmpty ? logits : copy.baseAddress ?? logits
+      if let allowed = request.allowed, let scratch {
+        rk_mask(x, allowed.words, scratch, Int32(width))
+        x = UnsafePointer(scratch)
+      }
       let best = rk_max(x, Int32(width))
       let sum = Foundation.log(rk_sum_exp(x, Int32(width), best, 1)) + Double(best)
       var sumAtTemperature = sum
@@ -45,7 +54,10 @@ extension CPUBackend {
         sumAtTemperature =
           Foundation.log(rk_sum_exp(x, Int32(width), best, inverse)) + Double(best) * Double(inverse)
       }
-      let top = topIDs(x, width: width, count: min(request.topCount, width), best: best)
+      var top = topIDs(
+        x, width: width, count: min(request.topCount, request.allowed?.count ?? width), best: best)
+      // Only where an allowed logit is −∞ itself can a masked one stand beside it.
+      if let allowed = request.allowed { top.removeAll { !allowed.contains($0) } }
       return LogProbabilityRow(
         topIDs: top, topLogits: top.map { x[Int($0)] }, logSumExp: Float(sum),
         logSumExpAtTemperature: Float(sumAtTemperature),
@@ -77,11 +89,10 @@ extension CPUBackend {
     return Array(candidates.prefix(count))
   }
 
-  public func gumbelArgmax(_ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64])
-    throws
-    -> [Int32]
-  {
-    let requests = temperatures.map { LogProbabilityRequest(temperature: $0) }
+  public func gumbelArgmax(
+    _ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64], allowed: [AllowedTokens?]
+  ) throws -> [Int32] {
+    let requests = try LogProbabilityRequest.sampling(temperatures, allowed: allowed)
     let operation = try LogProbabilities(logits.shape, requests: requests)
     guard keys.count == requests.count, positions.count == requests.count else {
       throw RetortError(
@@ -96,7 +107,9 @@ extension CPUBackend {
         let noise = Philox(key: keys[row])
         var bestID: Int32 = 0
         var best = -Double.infinity
+        let mask = requests[row].allowed
         for id in 0..<logits.width {
+          if let mask, !mask.contains(Int32(id)) { continue }
           let gumbel = -Foundation.log(-Foundation.log(noise.uniform(UInt64(id), positions[row])))
           let value = Double(x[id]) / Double(temperatures[row]) + gumbel
           if value > best {

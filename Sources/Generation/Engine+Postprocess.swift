@@ -17,15 +17,21 @@ extension Engine {
       events.append(.failed(id: id, error))
       return forget(id)
     }
-    accept(choice, &sequence, &events)
+    do {
+      if let constraint = sequence.request.constraint {
+        try accept(choice, constraint, &sequence, &events)
+      } else {
+        accept(choice, &sequence, &events)
+      }
+    } catch {
+      events.append(.failed(id: id, Engine.described(error)))
+      return forget(id)
+    }
     scheduler[id] = sequence
     if sequence.finishReason != nil { conclude(id, &events) }
   }
 
   /// Takes a chosen token, or ends generation.
-  ///
-  /// Tokens that must follow a chosen one go in here too, through ``append(_:logProbability:to:_:)`` until the
-  /// sequence has a finish reason; the next step then runs all of them as one short prefill.
   private func accept(_ choice: TokenChooser.Choice, _ sequence: inout Sequence, _ events: inout [Event]) {
     if sequence.request.endTokens.contains(choice.token) {
       sequence.finishReason = .stop
@@ -36,7 +42,7 @@ extension Engine {
 
   /// Appends a token of the answer, sampled or not, and ends generation where it completes a stop string or
   /// reaches a limit.
-  private func append(
+  func append(
     _ token: Int32, logProbability: Float, to sequence: inout Sequence, _ events: inout [Event]
   ) {
     sequence.generated.append(token)
@@ -49,8 +55,9 @@ extension Engine {
     }
     if sequence.text.isStopped {
       sequence.finishReason = .stop
-    } else if sequence.generated.count >= sequence.request.maxTokens
-      || sequence.tokens.count + reserved(sequence.request) >= limits.context
+    } else if sequence.request.constraint == nil,
+      sequence.generated.count >= sequence.request.maxTokens
+        || sequence.tokens.count + reserved(sequence.request) >= limits.context
     {
       sequence.finishReason = .length
     }
@@ -106,7 +113,8 @@ extension Engine {
     guard let sequence = scheduler[id] else { return }
     let completion = Completion(
       promptTokens: sequence.request.prompt.count, tokens: sequence.generated,
-      logProbabilities: sequence.logProbabilities, text: sequence.text.text,
+      jumpedTokens: sequence.jumpedTokens, logProbabilities: sequence.logProbabilities,
+      text: sequence.text.text,
       finishReason: sequence.finishReason ?? .length, choiceLogProbabilities: sequence.choices)
     events.append(.finished(id: id, completion))
     forget(id)

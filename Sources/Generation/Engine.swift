@@ -46,8 +46,10 @@ public final class Engine {
   var scheduler: Scheduler
   var detokenizers: [Int: StreamingDetokenizer] = [:]
   private var nextID = 0
-  /// Requests that generate nothing, since the last step.
-  private var immediate: [Int] = []
+  /// Requests with nothing to sample, since the last step.
+  var immediate: [Int] = []
+  /// What happened while requests were queued, for the next step to tell.
+  var early: [Event] = []
   private var counts = (steps: 0, prefill: 0, decode: 0)
 
   /// - Parameter tokenizer: for text and stop strings; without one only token ids come out.
@@ -95,8 +97,8 @@ public final class Engine {
     let id = nextID
     nextID += 1
     scheduler.add(Sequence(id: id, arrival: id, request: request))
-    if request.maxTokens <= 0 { immediate.append(id) }
     if let tokenizer { detokenizers[id] = StreamingDetokenizer(tokenizer) }
+    if request.maxTokens <= 0 { immediate.append(id) } else { try begin(id) }
     return id
   }
 
@@ -132,7 +134,8 @@ public final class Engine {
   /// - Throws: what the device reports, after which every sequence starts again at the next step; a sequence's own
   ///   failure is an event instead.
   public func step() throws -> [Event] {
-    var events: [Event] = []
+    var events = early
+    early = []
     beginImmediateChoices(&events)
     let plan = scheduler.schedule()
     for failure in plan.failures {
@@ -185,7 +188,7 @@ public final class Engine {
   private func beginImmediateChoices(_ events: inout [Event]) {
     for id in immediate {
       guard var sequence = scheduler[id] else { continue }
-      sequence.finishReason = .length
+      sequence.finishReason = sequence.finishReason ?? .length
       scheduler[id] = sequence
       conclude(id, &events)
     }

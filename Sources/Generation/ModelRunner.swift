@@ -16,7 +16,10 @@ public protocol StepRunner: AnyObject, Sendable {
 public protocol StepLogits {
   /// One request a row.
   func read(_ requests: [LogProbabilityRequest]) throws -> [LogProbabilityRow]
-  func gumbelArgmax(temperatures: [Float], keys: [UInt64], positions: [UInt64]) throws -> [Int32]
+  /// - Parameter allowed: empty, or one entry a row.
+  func gumbelArgmax(
+    temperatures: [Float], keys: [UInt64], positions: [UInt64], allowed: [AllowedTokens?]
+  ) throws -> [Int32]
 }
 
 /// A decoder on a backend with its cache.
@@ -60,8 +63,11 @@ public final class ModelRunner: StepRunner, Sendable {
       try backend.logProbabilities(logits, requests)
     }
 
-    func gumbelArgmax(temperatures: [Float], keys: [UInt64], positions: [UInt64]) throws -> [Int32] {
-      try backend.gumbelArgmax(logits, temperatures: temperatures, keys: keys, positions: positions)
+    func gumbelArgmax(
+      temperatures: [Float], keys: [UInt64], positions: [UInt64], allowed: [AllowedTokens?]
+    ) throws -> [Int32] {
+      try backend.gumbelArgmax(
+        logits, temperatures: temperatures, keys: keys, positions: positions, allowed: allowed)
     }
   }
 }

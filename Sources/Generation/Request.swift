@@ -36,11 +36,14 @@ public struct GenerationRequest: Sendable {
   /// Whether to keep each generated token's log-probability.
   public var wantsLogProbabilities: Bool
   public var forcedChoice: ForcedChoice?
+  /// The grammar that the answer follows. Its fixed text is appended without sampling and counts among `maxTokens`;
+  /// where those do not suffice, the answer is closed with the grammar's shortest ending.
+  public var constraint: TokenConstraint?
 
   public init(
     prompt: [Int32], sampling: SamplingParameters = SamplingParameters(), maxTokens: Int,
     stopStrings: [String] = [], endTokens: Set<Int32> = [], wantsLogProbabilities: Bool = false,
-    forcedChoice: ForcedChoice? = nil
+    forcedChoice: ForcedChoice? = nil, constraint: TokenConstraint? = nil
   ) {
     self.prompt = prompt
     self.sampling = sampling
@@ -49,14 +52,17 @@ public struct GenerationRequest: Sendable {
     self.endTokens = endTokens
     self.wantsLogProbabilities = wantsLogProbabilities
     self.forcedChoice = forcedChoice
+    self.constraint = constraint
   }
 }
 
 public enum FinishReason: String, Sendable {
-  /// An end token or a stop string.
+  /// An end token, a stop string, or the grammar's end.
   case stop
   /// `maxTokens`, or the context is full.
   case length
+  /// As `length`, and the grammar's shortest ending was put in place of what would have followed.
+  case truncated
 }
 
 /// What became of a request.
@@ -64,7 +70,9 @@ public struct Completion: Sendable {
   public let promptTokens: Int
   /// Generated ids, end token excluded.
   public let tokens: [Int32]
-  /// Natural logarithm of each token's probability, where asked for.
+  /// How many of `tokens` were appended without sampling, since the grammar left no choice.
+  public let jumpedTokens: Int
+  /// Natural logarithm of each token's probability among the allowed ones, where asked for; 0 for jumped tokens.
   public let logProbabilities: [Float]
   /// Generated text up to the stop string.
   public let text: String

@@ -29,6 +29,9 @@ struct Sequence {
   var text = StopScanner()
   var finishReason: FinishReason?
   var choices: [[Float]] = []
+  /// Where the constraint is after `generated`.
+  var state: TokenConstraint.StateID = 0
+  var jumpedTokens = 0
   /// Length of `tokens` that the forced choice starts from.
   var choiceBase = 0
 

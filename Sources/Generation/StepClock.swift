@@ -114,9 +114,12 @@ public final class StepClock: StepRunner, @unchecked Sendable {
       try clock.reading { try logits.read(requests) }
     }
 
-    func gumbelArgmax(temperatures: [Float], keys: [UInt64], positions: [UInt64]) throws -> [Int32] {
+    func gumbelArgmax(
+      temperatures: [Float], keys: [UInt64], positions: [UInt64], allowed: [AllowedTokens?]
+    ) throws -> [Int32] {
       try clock.reading {
-        try logits.gumbelArgmax(temperatures: temperatures, keys: keys, positions: positions)
+        try logits.gumbelArgmax(
+          temperatures: temperatures, keys: keys, positions: positions, allowed: allowed)
       }
     }
   }

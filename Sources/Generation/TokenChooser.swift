@@ -18,9 +18,17 @@ struct TokenChooser {
   func choose(_ sequences: [Sequence], _ logits: any StepLogits) throws -> [Choice] {
     var choices = [Choice](repeating: Choice(), count: sequences.count)
     var requests = sequences.map(request)
-    let noisy = try sampleWithNoise(sequences, logits)
-    for (row, id) in noisy { requests[row].chosen = [id] }
     var open = Set(sequences.indices)
+    for index in sequences.indices {
+      do {
+        requests[index].allowed = try mask(sequences[index])
+      } catch let error as RetortError {
+        choices[index].error = error
+        open.remove(index)
+      }
+    }
+    let noisy = try sampleWithNoise(sequences, requests.map(\.allowed), logits)
+    for (row, id) in noisy { requests[row].chosen = [id] }
     while !open.isEmpty {
       let rows = try logits.read(requests)
       for index in open.sorted() {
@@ -42,7 +50,7 @@ struct TokenChooser {
         }
         switch Sampler.sample(
           rows[index], sequence.request.sampling, step: sequence.generated.count,
-          vocabularySize: vocabularySize)
+          vocabularySize: requests[index].allowed?.count ?? vocabularySize)
         {
         case .token(let id):
           let at = rows[index].topIDs.firstIndex(of: id) ?? 0
@@ -59,6 +67,19 @@ struct TokenChooser {
       }
     }
     return choices
+  }
+
+  /// What a generating sequence may choose from, nil for everything.
+  private func mask(_ sequence: Sequence) throws -> AllowedTokens? {
+    guard sequence.phase == .generating, let constraint = sequence.request.constraint else { return nil }
+    let allowed = try constraint.mask(sequence.state).allowed
+    guard allowed.count > 0 else {
+      throw RetortError(
+        .invalidArgument, "the grammar leaves no token to go on with", field: "grammar",
+        position: "token \(sequence.generated.count) of the answer",
+        remedy: "Use characters that the model's tokenizer has.")
+    }
+    return allowed
   }
 
   private func notNumbers(_ sequence: Sequence) -> RetortError {
@@ -82,7 +103,9 @@ struct TokenChooser {
   }
 
   /// Ids of the rows that sample from the whole vocabulary.
-  private func sampleWithNoise(_ sequences: [Sequence], _ logits: any StepLogits) throws -> [Int: Int32] {
+  private func sampleWithNoise(
+    _ sequences: [Sequence], _ allowed: [AllowedTokens?], _ logits: any StepLogits
+  ) throws -> [Int: Int32] {
     let rows = sequences.indices.filter {
       if case .choosing = sequences[$0].phase { return false }
       return sequences[$0].request.sampling.isUntruncated
@@ -91,7 +114,7 @@ struct TokenChooser {
     let ids = try logits.gumbelArgmax(
       temperatures: sequences.map { max($0.request.sampling.temperature, Float.leastNormalMagnitude) },
       keys: sequences.map(\.request.sampling.seed),
-      positions: sequences.map { UInt64($0.generated.count) })
+      positions: sequences.map { UInt64($0.generated.count) }, allowed: allowed)
     return Dictionary(uniqueKeysWithValues: rows.map { ($0, ids[$0]) })
   }
 }

@@ -71,15 +71,16 @@ public final class EngineLabeller: PairLabeller {
 
   private func record(_ pair: Pair, _ completion: Completion) -> Result<LabelRecord, RetortError> {
     let prompt = encoder.prompt
-    let isDirect = prompt.answerPrefix == prompt.labelCue
-    let text = isDirect ? "" : prompt.answerPrefix + completion.text
+    let text = encoder.rationale(completion)
     do {
       return .success(
         LabelRecord(
           pair: pair, distribution: try encoder.distribution(completion),
-          rationaleText: isDirect ? nil : text, rationale: isDirect ? nil : prompt.parser.parse(text),
+          rationaleText: text, rationale: text.map(prompt.parser.parse),
           outline: prompt.outline, promptTokens: completion.promptTokens,
-          generatedTokens: completion.tokens.count, model: settings.model, promptHash: prompt.promptHash))
+          generatedTokens: completion.tokens.count, jumpedTokens: completion.jumpedTokens,
+          isTruncated: completion.finishReason == .truncated, model: settings.model,
+          promptHash: prompt.promptHash))
     } catch let error as RetortError {
       return .failure(error)
     } catch {

@@ -11,6 +11,10 @@ public struct JobProgress: Sendable, Equatable {
   public var finishedNow = 0
   /// Tokens generated in this run.
   public var tokensNow = 0
+  /// How many of those were fixed text, put in without sampling.
+  public var jumpedNow = 0
+  /// Rationales of this run that were cut at the limit of their length.
+  public var truncatedNow = 0
   /// Seconds since this run began.
   public var seconds = 0.0
   /// How often each label was given, with earlier runs.

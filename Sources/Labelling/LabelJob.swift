@@ -103,6 +103,8 @@ public final class LabelJob {
     current.done += 1
     current.finishedNow += 1
     current.tokensNow += record.generatedTokens
+    current.jumpedNow += record.jumpedTokens
+    if record.isTruncated { current.truncatedNow += 1 }
     current.labels[label, default: 0] += 1
   }
 

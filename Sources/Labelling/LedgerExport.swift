@@ -35,7 +35,9 @@ public enum LedgerExport {
   }
 
   private static let front = ["pair_id", "query_id", "item_id", "label", "score"]
-  private static let back = ["rationale", "prompt_tokens", "generated_tokens", "model", "prompt_hash"]
+  private static let back = [
+    "rationale", "prompt_tokens", "generated_tokens", "jumped_tokens", "truncated", "model", "prompt_hash",
+  ]
 
   private static func names(_ record: [String: JSONValue]) -> [String] {
     object(record["probabilities"]).keys.sorted()
@@ -51,7 +53,10 @@ public enum LedgerExport {
     var cells = front.map { plain(record[$0]) }
     cells += labels.map { plain(probabilities[$0]) }
     cells += [plain(record["rationale"]), plain(tokens["prompt"]), plain(tokens["generated"])]
-    cells += [plain(record["model"]), plain(record["prompt_hash"])]
+    cells += [
+      plain(tokens["jumped"]), plain(record["truncated"]), plain(record["model"]),
+      plain(record["prompt_hash"]),
+    ]
     return cells.map(quoted).joined(separator: ",") + "\n"
   }
 

@@ -5,20 +5,43 @@ import Tokenizers
 
 /// Turns pairs into token prompts, and the label set into the choice that is read at the label position.
 public struct PromptEncoder: Sendable {
+  /// How a rationale is held to the outline.
+  public enum Form: String, Sendable, CaseIterable {
+    /// By a grammar: every verdict is there, fixed text is not sampled.
+    case fixed
+    /// By the prompt alone.
+    case free
+  }
+
   public let prompt: RelevancePrompt
   public let trie: LabelTrie
   let tokenizer: Tokenizer
   let template: ChatTemplate
   let choice: ForcedChoice
+  /// The outline's grammar, where rationales are held to it.
+  let constraint: TokenConstraint?
 
-  /// - Throws: `invalidArgument` where two labels become the same tokens.
-  public init(prompt: RelevancePrompt, tokenizer: Tokenizer, template: ChatTemplate) throws {
+  /// - Parameter vocabularySize: the number of the model's logits, where it is more than the tokenizer's ids.
+  /// - Throws: `invalidArgument` where two labels become the same tokens; what the outline's grammar throws, for
+  ///   example where the tokenizer has no token for one of its characters.
+  public init(
+    prompt: RelevancePrompt, tokenizer: Tokenizer, template: ChatTemplate, form: Form = .fixed,
+    vocabularySize: Int? = nil
+  ) throws {
     self.prompt = prompt
     self.tokenizer = tokenizer
     self.template = template
     trie = try LabelTrie(
       sequences: prompt.labelTexts.map { tokenizer.encode($0, parseSpecial: false) })
-    let cue = prompt.answerPrefix == prompt.labelCue ? "" : "\n" + prompt.labelCue
+    let isDirect = prompt.answerPrefix == prompt.labelCue
+    constraint =
+      isDirect || form == .free
+      ? nil
+      : try TokenConstraint(
+        Grammar(gbnf: prompt.outline.rationaleGrammar),
+        vocabulary: TokenVocabulary(tokenizer, size: vocabularySize))
+    // The grammar's own text ends with the cue.
+    let cue = isDirect || constraint != nil ? "" : "\n" + prompt.labelCue
     choice = ForcedChoice(
       cueTokens: tokenizer.encode(cue, parseSpecial: false),
       queries: trie.queries.map { ForcedChoice.Query(path: $0.path, tokens: $0.tokens) })
@@ -48,8 +71,16 @@ public struct PromptEncoder: Sendable {
   func request(_ pair: Pair, sampling: SamplingParameters, maxTokens: Int) -> GenerationRequest {
     let isDirect = prompt.answerPrefix == prompt.labelCue
     return GenerationRequest(
-      prompt: tokens(pair), sampling: sampling, maxTokens: isDirect ? 0 : maxTokens, stopStrings: [stop],
-      endTokens: tokenizer.endOfGenerationIDs, forcedChoice: choice)
+      prompt: tokens(pair), sampling: sampling, maxTokens: isDirect ? 0 : maxTokens,
+      stopStrings: constraint == nil ? [stop] : [], endTokens: tokenizer.endOfGenerationIDs,
+      forcedChoice: choice, constraint: constraint)
+  }
+
+  /// The rationale that a completion holds, without the label's cue; nil where none was asked for.
+  func rationale(_ completion: Completion) -> String? {
+    guard prompt.answerPrefix != prompt.labelCue else { return nil }
+    let text = prompt.answerPrefix + completion.text
+    return constraint != nil && text.hasSuffix(stop) ? String(text.dropLast(stop.count)) : text
   }
 
   /// The exact distribution over the labels from a completion's read log-probabilities.

@@ -13,8 +13,7 @@ extension OpenCLBackend {
   {
     let operation = try LogProbabilities(logits.shape, requests: requests)
     guard operation.rows > 0 else { return [] }
-    let penalized = try applyPenalties(logits, requests)
-    let view = try FloatView(penalized)
+    let view = try FloatView(try applyMasks(try applyPenalties(logits, requests), requests.map(\.allowed)))
     let chunkCount = (operation.width + Self.span - 1) / Self.span
     let chunkBuffer = try context.makeBuffer(byteCount: operation.rows * chunkCount * 16)
     try launchGroups(
@@ -42,10 +41,12 @@ extension OpenCLBackend {
         chosenLogProbabilities: request.chosen.indices.map { chosenValues[chosenStart + $0] - sums.plain })
       chosenStart += request.chosen.count
       let count = min(request.topCount, operation.width)
+      if request.allowed?.count == 0 { return result }
       if count == 1 {
         (result.topIDs, result.topLogits) = ([sums.highestID], [sums.highest])
       } else if count > 1, let start = top?.starts[row] {
         let found = zip(topIDs[start..<(start + count)], topValues[start..<(start + count)])
+          .filter { request.allowed?.contains($0.0) ?? true }
           .sorted { $0.1 != $1.1 ? $0.1 > $1.1 : $0.0 < $1.0 }
         (result.topIDs, result.topLogits) = (found.map(\.0), found.map(\.1))
       }
@@ -60,16 +61,8 @@ extension OpenCLBackend {
       for id in Set(request.penalized).sorted() { pairs += [Int32(row), id] }
     }
     guard !pairs.isEmpty else { return logits }
-    let view = try FloatView(logits)
-    let copy = try allocate(logits.shape, .f32)
+    let copy = try gatherRows(logits, (0..<logits.rows).map(Int32.init))
     let target = try FloatView(copy)
-    try launchItems(
-      try rowKernel(.gatherRows, "gather_rows"),
-      [
-        .buffer("x", view.buffer), .uint("x_offset", view.offset), .uint("x_stride", view.stride),
-        .buffer("indices", try makeBuffer((0..<logits.rows).map(Int32.init))), .buffer("y", target.buffer),
-        .uint("width", UInt32(logits.width)),
-      ], rowOptions.segments(logits.width), logits.rows)
     try launchItems(
       try rowKernel(.logProbabilities, "penalize", spanOption),
       [
@@ -77,6 +70,33 @@ extension OpenCLBackend {
         .buffer("pairs", try makeBuffer(pairs)),
         .buffer("penalties", try makeBuffer(requests.map(\.repetitionPenalty))),
       ], pairs.count / 2)
+    return copy
+  }
+
+  /// The logits with −∞ for all but the allowed tokens, in a copy; the logits themselves where no row has a mask.
+  private func applyMasks(_ logits: Tensor, _ allowed: [AllowedTokens?]) throws -> Tensor {
+    guard allowed.contains(where: { $0 != nil }) else { return logits }
+    // Rows in the same state share a mask, which is sent once.
+    var places: [AllowedTokens: Int32] = [:]
+    var words: [UInt32] = []
+    let masks = allowed.map { mask -> Int32 in
+      guard let mask else { return -1 }
+      if let place = places[mask] { return place }
+      let place = Int32(places.count)
+      places[mask] = place
+      words += mask.words
+      return place
+    }
+    let view = try FloatView(logits)
+    let copy = try allocate(logits.shape, .f32)
+    let target = try FloatView(copy)
+    try launchItems(
+      try rowKernel(.logProbabilities, "mask_tokens", spanOption),
+      [
+        .buffer("logits", view.buffer), .uint("offset", view.offset), .uint("stride", view.stride),
+        .buffer("masks", try makeBuffer(masks)), .buffer("words", try makeBuffer(words)),
+        .buffer("y", target.buffer), .uint("width", UInt32(logits.width)),
+      ], (logits.width + 31) / 32, logits.rows)
     return copy
   }
 
@@ -131,11 +151,12 @@ extension OpenCLBackend {
     return (values, pairs.count / 2)
   }
 
-  public func gumbelArgmax(_ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64])
-    throws
-    -> [Int32]
-  {
+  public func gumbelArgmax(
+    _ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64], allowed: [AllowedTokens?]
+  ) throws -> [Int32] {
     let rows = logits.rows
+    let requests = try LogProbabilityRequest.sampling(temperatures, allowed: allowed)
+    _ = try LogProbabilities(logits.shape, requests: requests)
     guard logits.shape.rank == 2, logits.width > 0, temperatures.count == rows, keys.count == rows,
       positions.count == rows, temperatures.allSatisfy({ $0 > 0 })
     else {
@@ -144,7 +165,7 @@ extension OpenCLBackend {
         remedy: "Give one positive temperature, key and position a row.")
     }
     guard rows > 0 else { return [] }
-    let view = try FloatView(logits)
+    let view = try FloatView(try applyMasks(logits, requests.map(\.allowed)))
     let chunkCount = (logits.width + Self.span - 1) / Self.span
     let buffer = try context.makeBuffer(byteCount: rows * chunkCount * 8)
     try launchItems(

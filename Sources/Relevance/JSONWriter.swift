@@ -47,6 +47,13 @@ struct JSONWriter {
     needsComma = true
   }
 
+  mutating func field(_ name: String, _ value: Bool) {
+    key(name)
+    separate()
+    text += value ? "true" : "false"
+    needsComma = true
+  }
+
   mutating func string(_ value: String?) {
     separate()
     if let value { quote(value) } else { text += "null" }

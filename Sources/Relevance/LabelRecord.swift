@@ -9,15 +9,21 @@ public struct LabelRecord: Sendable, Equatable {
   /// One entry an aspect of the outline, in its order; nil where the text gives none.
   public let verdicts: [(aspect: String, verdict: Verdict?)]
   public let promptTokens: Int
+  /// Tokens of the rationale, those of fixed text with them.
   public let generatedTokens: Int
+  /// How many of those were fixed text, put in without sampling.
+  public let jumpedTokens: Int
+  /// Whether the rationale was cut at the limit of its length and closed with the outline's shortest ending; its
+  /// last verdicts are then not the model's.
+  public let isTruncated: Bool
   /// The model's name or hash.
   public let model: String
   public let promptHash: String
 
   public init(
     pair: Pair, distribution: LabelDistribution, rationaleText: String?, rationale: Rationale?,
-    outline: RationaleOutline = .standard, promptTokens: Int, generatedTokens: Int, model: String,
-    promptHash: String
+    outline: RationaleOutline = .standard, promptTokens: Int, generatedTokens: Int, jumpedTokens: Int = 0,
+    isTruncated: Bool = false, model: String, promptHash: String
   ) {
     pairID = pair.pairID
     queryID = pair.queryID
@@ -28,6 +34,8 @@ public struct LabelRecord: Sendable, Equatable {
     verdicts = outline.names.map { ($0, read[$0]) }
     self.promptTokens = promptTokens
     self.generatedTokens = generatedTokens
+    self.jumpedTokens = jumpedTokens
+    self.isTruncated = isTruncated
     self.model = model
     self.promptHash = promptHash
   }
@@ -56,7 +64,9 @@ public struct LabelRecord: Sendable, Equatable {
       record.object { entry in
         entry.field("prompt", promptTokens)
         entry.field("generated", generatedTokens)
+        entry.field("jumped", jumpedTokens)
       }
+      record.field("truncated", isTruncated)
       record.field("model", model)
       record.field("prompt_hash", promptHash)
     }

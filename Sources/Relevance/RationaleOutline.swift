@@ -58,6 +58,21 @@ public struct RationaleOutline: Sendable, Hashable {
     return "\(root)\nv ::= \(verdicts)\ntext ::= [^\\n]{1,\(textLimit)}\n"
   }
 
+  /// What is left of an answer that starts with `Asks:` until the label is read, as a grammar: the outline up to and
+  /// with the label's cue.
+  ///
+  /// A text holds no character that some reader takes for a line break, so that each line is the outline's own.
+  public var rationaleGrammar: String {
+    var root = "root ::= \" \" text"
+    for aspect in aspects {
+      root += " \"\\n\(RationaleOutline.quoted(aspect.name)): \" v \" - \" text"
+    }
+    root += " \"\\nLabel:\""
+    let verdicts = Verdict.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: " | ")
+    let text = "[^\\x00-\\x1F\\x7F-\\x9F\\u2028\\u2029]{1,\(textLimit)}"
+    return "\(root)\nv ::= \(verdicts)\ntext ::= \(text)\n"
+  }
+
   private static func quoted(_ text: String) -> String {
     text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
   }

@@ -69,9 +69,11 @@ public protocol Backend: AnyObject, Sendable {
   /// Reads back the asked part of each row's log-softmax, never the whole row.
   func logProbabilities(_ logits: Tensor, _ requests: [LogProbabilityRequest]) throws -> [LogProbabilityRow]
   /// For `.gumbel` sampling without truncation: per row the id maximising logit/temperature + Gumbel noise,
-  /// where the noise of id i is drawn from Philox with the row's key and counter (i, position).
-  func gumbelArgmax(_ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64]) throws
-    -> [Int32]
+  /// where the noise of id i is drawn from Philox with the row's key and counter (i, position). A row's mask, where
+  /// it has one, leaves only allowed ids; `allowed` is empty or has one entry a row.
+  func gumbelArgmax(
+    _ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64], allowed: [AllowedTokens?]
+  ) throws -> [Int32]
 
   /// Where set, every operation reports its description and duration.
   var profiler: Profiler? { get set }
@@ -98,4 +100,14 @@ public struct DeviceDescription: Sendable, Hashable {
 
 extension Backend {
   public func cacheType(_ compute: ComputeMode, headDim: Int) -> DType { compute == .f32 ? .f32 : .f16 }
+}
+
+extension Backend {
+  /// As the function with masks, each row choosing from the whole vocabulary.
+  public func gumbelArgmax(_ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64])
+    throws
+    -> [Int32]
+  {
+    try gumbelArgmax(logits, temperatures: temperatures, keys: keys, positions: positions, allowed: [])
+  }
 }

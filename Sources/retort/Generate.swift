@@ -13,6 +13,7 @@ struct Generate: ParsableCommand {
 
   @OptionGroup var modelOptions: ModelOptions
   @OptionGroup var options: RunOptions
+  @OptionGroup var grammarOptions: GrammarOptions
 
   @Option(help: "The prompt; special tokens in it are parsed.")
   var prompt: String?
@@ -53,24 +54,34 @@ struct Generate: ParsableCommand {
 
   func run() throws {
     let text = try promptText()
+    let grammar = try grammarOptions.read()
     let session = try ModelSession(modelOptions, options)
     let ids = encode(text, session)
     let limit = min(session.source.configuration.contextLength, context ?? ids.count + maxTokens)
     let engine = try session.makeEngine(
       sequences: 1, context: limit, cacheTokens: limit + ModelRunner.blockSize)
+    let constraint = try grammar.map {
+      try TokenConstraint(
+        $0,
+        vocabulary: TokenVocabulary(session.tokenizer, size: session.source.configuration.vocabularySize))
+    }
     let request = GenerationRequest(
       prompt: ids,
       sampling: SamplingParameters(
         temperature: temperature, topK: topK, topP: topP, minP: minP, repetitionPenalty: repetitionPenalty,
         seed: seed),
       maxTokens: maxTokens, stopStrings: stop, endTokens: session.tokenizer.endOfGenerationIDs,
-      wantsLogProbabilities: logprobs > 0)
+      wantsLogProbabilities: logprobs > 0, constraint: constraint)
     _ = try engine.add(request)
     let (completion, timings) = try drive(engine)
     if options.json {
       Output.write(try Output.json(object(completion, timings)))
     } else {
       Output.write("\n")
+      if completion.finishReason == .truncated {
+        Output.note(
+          "truncated: --max-tokens \(maxTokens) did not suffice, the answer was closed as the grammar allows")
+      }
       Output.note(
         String(
           format: "prefill %d tokens at %.0f/s, decode %d tokens at %.1f/s (%@, %@)", completion.promptTokens,
@@ -133,7 +144,7 @@ struct Generate: ParsableCommand {
     [
       "prompt_tokens": completion.promptTokens, "tokens": completion.tokens.map(Int.init),
       "text": completion.text, "logprobs": completion.logProbabilities.map(Double.init),
-      "finish_reason": completion.finishReason.rawValue,
+      "jumped_tokens": completion.jumpedTokens, "finish_reason": completion.finishReason.rawValue,
       "timings": [
         "prefill_tokens_per_second": timings.prefill, "decode_tokens_per_second": timings.decode,
       ],

@@ -8,6 +8,7 @@ import Tensors
 
 extension RelevancePrompt.Reasoning: ExpressibleByArgument {}
 extension LedgerExport.Format: ExpressibleByArgument {}
+extension PromptEncoder.Form: ExpressibleByArgument {}
 
 struct Label: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -44,8 +45,13 @@ struct Label: ParsableCommand {
   var labels: String?
   @Option(help: ArgumentHelp("full reasons first, none names the label at once.", valueName: "full|none"))
   var reasoning: RelevancePrompt.Reasoning = .full
-  @Option(help: "Tokens of rationale at most.")
-  var maxTokens = 128
+  @Option(
+    help: ArgumentHelp(
+      "fixed holds rationales to the outline by a grammar, so that each has all verdicts; free only asks for it.",
+      valueName: "fixed|free"))
+  var outline: PromptEncoder.Form = .fixed
+  @Option(help: "Tokens of rationale at most, fixed text included.")
+  var maxTokens = 192
   @Option(help: "Label only the input's first rows, so many.")
   var limit: Int?
   @Option(help: "Pairs in flight together.")
@@ -102,7 +108,8 @@ struct Label: ParsableCommand {
     let engine = try session.makeEngine(
       sequences: batch, context: context, cacheTokens: max(context, batch * min(context, 1024)))
     let encoder = try PromptEncoder(
-      prompt: prompt, tokenizer: session.tokenizer, template: session.template)
+      prompt: prompt, tokenizer: session.tokenizer, template: session.template, form: outline,
+      vocabularySize: session.source.configuration.vocabularySize)
     let labeller = EngineLabeller(
       engine: engine, encoder: encoder,
       settings: .init(maxTokens: maxTokens, batch: batch, model: session.name))
@@ -132,7 +139,7 @@ struct Label: ParsableCommand {
     [
       "backend": session.backend.device.backend, "compute": session.compute.rawValue,
       "context": String(context), "labels": labels.names.joined(separator: ", "),
-      "max-tokens": String(maxTokens), "reasoning": reasoning.rawValue,
+      "max-tokens": String(maxTokens), "outline": outline.rawValue, "reasoning": reasoning.rawValue,
       "template": template ?? "of the model",
     ]
   }
@@ -150,6 +157,10 @@ struct Label: ParsableCommand {
           "tokens_per_second": progress.tokensPerSecond, "labels": progress.labels,
           "output": output, "errors_output": errors, "ledger": ledger.path, "model": session.name,
           "compute": session.compute.rawValue, "backend": session.backend.device.backend,
+          "generated_tokens": progress.tokensNow, "jumped_tokens": progress.jumpedNow,
+          "truncated": progress.truncatedNow,
+          "computed_prompt_tokens": statistics.computedPromptTokens,
+          "cached_prompt_tokens": statistics.cachedPromptTokens,
           "prefill_tokens": statistics.prefillTokens, "decode_tokens": statistics.decodeTokens,
           "preemptions": statistics.preemptions,
         ]))
@@ -162,6 +173,13 @@ struct Label: ParsableCommand {
         format: "\n%d pairs labelled in %.1f s (%.2f pairs/s) with %@ (%@, %@)\n", progress.finishedNow,
         progress.seconds, progress.pairsPerSecond, session.name, session.backend.device.backend,
         session.compute.rawValue))
+    Output.write(
+      "\(progress.tokensNow) tokens generated, \(progress.jumpedNow) of them fixed text put in without sampling; "
+        + "\(statistics.computedPromptTokens) prompt tokens computed, \(statistics.cachedPromptTokens) cached\n"
+    )
+    if progress.truncatedNow > 0 {
+      Output.write("\(progress.truncatedNow) rationales were cut at --max-tokens \(maxTokens)\n")
+    }
     let before = progress.finished - progress.finishedNow
     if before > 0 { Output.write("\(before) pairs were done before\n") }
     Output.write("records: \(output)\n")

@@ -44,8 +44,15 @@ import Transformers
     return onCPU.map { ($0, .cpu, $1) } + ModelPlace.all.dropFirst().map { (llama, $0, .lean) }
   }()
 
+  static let grammar = #"""
+    root ::= "a: " ("match" | "mismatch") " - " text "\nb: " ("yes" | "no") " - " text "\nend"
+    text ::= [^\n]{1,30}
+    """#
+
   /// Two instructions with different ends: lengths on both sides of the chunks and tiles that kernels work in.
-  static func requests(vocabulary: Int) -> [GenerationRequest] {
+  ///
+  /// A quarter of them follow a grammar with fixed text, some of which is cut at the limit.
+  static func requests(vocabulary: Int, constraint: TokenConstraint) -> [GenerationRequest] {
     var random = TestRandom(31)
     let instructions = [random.ids(64, below: vocabulary), random.ids(37, below: vocabulary)]
     let choice = ForcedChoice(
@@ -59,8 +66,9 @@ import Transformers
         ][index % 3]
       return GenerationRequest(
         prompt: instructions[index % 2] + random.ids(1 + index % 11, below: vocabulary), sampling: sampling,
-        maxTokens: index % 3 == 1 ? 45 : 3 + index % 23, wantsLogProbabilities: true,
-        forcedChoice: index % 4 == 0 ? choice : nil)
+        maxTokens: index % 4 == 1 ? 40 : index % 3 == 1 ? 45 : 3 + index % 23, wantsLogProbabilities: true,
+        forcedChoice: index % 4 == 0 || index % 8 == 1 ? choice : nil,
+        constraint: index % 4 == 1 ? constraint : nil)
     }
   }
 
@@ -70,7 +78,12 @@ import Transformers
   func invariance(_ model: GoldenModel, _ place: ModelPlace, _ compute: ComputeMode) throws {
     let backend = try place.backend
     let decoder = try ModelRegistry.loadDecoder(model.source(), backend: backend, compute: compute)
-    let requests = BatchInvarianceTests.requests(vocabulary: decoder.configuration.vocabularySize)
+    let constraint = try TokenConstraint(
+      Grammar(gbnf: BatchInvarianceTests.grammar),
+      vocabulary: TokenVocabulary(
+        Tokenizer(VocabularySpec(model.source())), size: decoder.configuration.vocabularySize))
+    let requests = BatchInvarianceTests.requests(
+      vocabulary: decoder.configuration.vocabularySize, constraint: constraint)
     func run(_ company: Company) throws -> ([String], Engine.Statistics) {
       let runner = try ModelRunner(
         model: decoder, backend: backend, cacheTokens: company.cacheTokens,

@@ -132,10 +132,13 @@ struct FakeLogits: StepLogits {
     }
   }
 
-  func gumbelArgmax(temperatures: [Float], keys: [UInt64], positions: [UInt64]) throws -> [Int32] {
+  func gumbelArgmax(
+    temperatures: [Float], keys: [UInt64], positions: [UInt64], allowed: [AllowedTokens?]
+  ) throws -> [Int32] {
     rows.indices.map { row in
       let scores = Reference.gumbelScores(
-        rows[row], temperature: temperatures[row], key: keys[row], position: positions[row])
+        rows[row], temperature: temperatures[row], key: keys[row], position: positions[row],
+        allowed: allowed.isEmpty ? nil : allowed[row])
       return Int32(scores.indices.max { scores[$0] < scores[$1] } ?? 0)
     }
   }

@@ -117,6 +117,6 @@ func thrown(location: SourceLocation = #_sourceLocation, _ body: () throws -> Vo
 extension Completion {
   /// All of it as text, for comparison.
   var summary: String {
-    "\(promptTokens) \(tokens) \(logProbabilities) \(text.debugDescription) \(finishReason) \(choiceLogProbabilities)"
+    "\(promptTokens) \(tokens) \(jumpedTokens) \(logProbabilities) \(text.debugDescription) \(finishReason) \(choiceLogProbabilities)"
   }
 }

@@ -34,7 +34,7 @@ import Tokenizers
   /// A whole job through a ledger; what it wrote, and the lines that decide whether two runs are equal.
   static func run(
     _ reasoning: RelevancePrompt.Reasoning, _ setting: Setting, sampling: SamplingParameters,
-    limit: Int? = nil
+    form: PromptEncoder.Form = .fixed, limit: Int? = nil
   ) throws -> (records: [Line], errors: [Line], lines: [String], progress: JobProgress) {
     let model = try TinyModel()
     let files = try JobFiles(rows.joined(separator: "\n") + "\n")
@@ -42,7 +42,7 @@ import Tokenizers
       engine: try model.engine(
         sequences: setting.batch, context: setting.context, cacheTokens: setting.cacheTokens,
         stepTokens: setting.stepTokens),
-      encoder: try model.encoder(reasoning),
+      encoder: try model.encoder(reasoning, form: form),
       settings: .init(
         sampling: sampling, maxTokens: setting.maxTokens, batch: setting.batch, model: "tiny"))
     let job = try LabelJob(
@@ -59,15 +59,22 @@ import Tokenizers
 
   @Test(
     "Records and errors come in input order, and are the same bytes whatever the batch",
-    arguments: [(RelevancePrompt.Reasoning.full, Float(0.8)), (.direct, 0)])
-  func batches(_ reasoning: RelevancePrompt.Reasoning, _ temperature: Float) throws {
+    arguments: [
+      (RelevancePrompt.Reasoning.full, PromptEncoder.Form.free, Float(0.8), 14), (.full, .fixed, 0.8, 14),
+      (.direct, .fixed, 0, 14),
+    ])
+  func batches(
+    _ reasoning: RelevancePrompt.Reasoning, _ form: PromptEncoder.Form, _ temperature: Float, _ maxTokens: Int
+  ) throws {
     let sampling = SamplingParameters(temperature: temperature, seed: 3)
     var first: [String]?
-    for setting in [
+    for var setting in [
       Setting(batch: 1, cacheTokens: 2400), Setting(batch: 3, cacheTokens: 7200, stepTokens: 300),
       Setting(batch: 8, cacheTokens: 20000), Setting(batch: 8, cacheTokens: 2400, stepTokens: 100),
     ] {
-      let (records, errors, lines, progress) = try LabelJobTests.run(reasoning, setting, sampling: sampling)
+      setting.maxTokens = maxTokens
+      let (records, errors, lines, progress) = try LabelJobTests.run(
+        reasoning, setting, sampling: sampling, form: form)
       #expect(records.map(\.pairID) == ["a", "c", "row-6", "f", "g"])
       #expect(errors.map(\.line) == [2, 4, 5, 7])
       #expect(errors.map(\.pairID) == [nil, nil, nil, "e"])
@@ -80,11 +87,28 @@ import Tokenizers
         #expect(record.model == "tiny")
         #expect((record.rationale == nil) == (reasoning == .direct))
         #expect(record.rationale?.hasPrefix("Asks:") ?? true)
+        if reasoning == .full, form == .fixed {
+          // The model writes noise, but within the outline.
+          #expect(record.rationale?.split(separator: "\n", omittingEmptySubsequences: false).count == 6)
+          #expect(record.verdicts.count == 5 && record.verdicts.allSatisfy { $0 != nil })
+          #expect(record.isTruncated == true)
+        }
         #expect(reasoning == .direct ? record.generatedTokens == 0 : record.generatedTokens > 0)
       }
       #expect(lines == first ?? lines)
       first = lines
     }
+  }
+
+  @Test("A rationale that ends by itself is not truncated, and its fixed text is not sampled")
+  func wholeRationale() throws {
+    let (records, _, _, progress) = try LabelJobTests.run(
+      .full, Setting(batch: 1, cacheTokens: 2400, maxTokens: 700), sampling: SamplingParameters(), limit: 1)
+    let record = try #require(records.first)
+    #expect(record.isTruncated == false && progress.truncatedNow == 0)
+    #expect(record.verdicts.count == 5 && record.verdicts.allSatisfy { $0 != nil })
+    #expect(record.rationale?.contains("Label:") == false)
+    #expect(progress.jumpedNow > 20 && progress.jumpedNow < progress.tokensNow)
   }
 
   @Test("A limit ends the job after that many rows")

@@ -172,7 +172,7 @@ import Testing
     let table = try exported(.csv)
     #expect(
       table[0] == "pair_id,query_id,item_id,label,score,p_exact,p_irrelevant,p_partial,rationale,"
-        + "prompt_tokens,generated_tokens,model,prompt_hash")
+        + "prompt_tokens,generated_tokens,jumped_tokens,truncated,model,prompt_hash")
     // A rationale of two lines is one quoted cell, so a record takes two lines.
     #expect(table.count == 1 + 2 * lines.count)
     #expect(table[1].hasPrefix("p0,,,"))
@@ -180,7 +180,7 @@ import Testing
     for (label, cell) in zip(["exact", "irrelevant", "partial"], cells[5...7]) {
       #expect(lines[0].contains("\"\(label)\":\(cell)"))
     }
-    #expect(table[1].hasSuffix(#","Asks: ""query 0"","#) && table[2] == #"in two lines",10,5,mock,p"#)
+    #expect(table[1].hasSuffix(#","Asks: ""query 0"","#) && table[2] == #"in two lines",10,5,0,false,mock,p"#)
   }
 
   @Test("A labeller that hands back a row nobody asked for ends the job, not the process")

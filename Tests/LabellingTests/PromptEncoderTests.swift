@@ -70,13 +70,36 @@ import Transformers
     let pair = Pair(pairID: "1", query: "hose", title: "hose")
     for reasoning in RelevancePrompt.Reasoning.allCases {
       let encoder = try PromptEncoder(
-        prompt: RelevancePrompt(reasoning: reasoning), tokenizer: tokenizer, template: ChatTemplate(.chatML))
+        prompt: RelevancePrompt(reasoning: reasoning), tokenizer: tokenizer, template: ChatTemplate(.chatML),
+        form: .free)
       let request = encoder.request(pair, sampling: SamplingParameters(), maxTokens: 40)
       #expect(request.maxTokens == (reasoning == .direct ? 0 : 40))
       #expect(request.stopStrings == ["\nLabel:"])
+      #expect(request.constraint == nil)
       #expect(request.endTokens == tokenizer.endOfGenerationIDs)
       let cue = try #require(request.forcedChoice).cueTokens
       #expect(tokenizer.decode(cue, skipSpecial: false) == (reasoning == .direct ? "" : "\nLabel:"))
     }
+  }
+
+  @Test("A fixed outline is a grammar that ends with the label's cue; direct labelling needs none")
+  func fixedOutline() throws {
+    let tokenizer = try Tokenizer(VocabularySpec(TinyModel.source()))
+    let pair = Pair(pairID: "1", query: "hose", title: "hose")
+    func request(_ reasoning: RelevancePrompt.Reasoning) throws -> GenerationRequest {
+      try PromptEncoder(
+        prompt: RelevancePrompt(reasoning: reasoning), tokenizer: tokenizer, template: ChatTemplate(.chatML)
+      ).request(pair, sampling: SamplingParameters(), maxTokens: 40)
+    }
+    let full = try request(.full)
+    let constraint = try #require(full.constraint)
+    #expect(full.stopStrings.isEmpty && full.forcedChoice?.cueTokens == [])
+    let text =
+      " hose\nproduct type: match - a\nbrand: mismatch - b\nmodel: unspecified - c\nattributes: match - d"
+      + "\nuse: match - e\nLabel:"
+    let end = try #require(try constraint.advance(constraint.start, bytes: Array(text.utf8)))
+    #expect(try constraint.isComplete(end))
+    #expect(try constraint.advance(constraint.start, bytes: Array(" hose\nLabel:".utf8)) == nil)
+    #expect(try request(.direct).constraint == nil)
   }
 }

@@ -40,11 +40,13 @@ struct TinyModel {
         sequences: sequences, stepTokens: stepTokens, context: context, cacheTokens: cacheTokens))
   }
 
-  func encoder(_ reasoning: RelevancePrompt.Reasoning, _ style: ChatTemplate.Style = .plain) throws
-    -> PromptEncoder
-  {
+  func encoder(
+    _ reasoning: RelevancePrompt.Reasoning, _ style: ChatTemplate.Style = .plain,
+    form: PromptEncoder.Form = .fixed
+  ) throws -> PromptEncoder {
     try PromptEncoder(
-      prompt: RelevancePrompt(reasoning: reasoning), tokenizer: tokenizer, template: ChatTemplate(style))
+      prompt: RelevancePrompt(reasoning: reasoning), tokenizer: tokenizer, template: ChatTemplate(style),
+      form: form)
   }
 }
 
@@ -124,6 +126,12 @@ struct Line {
   var rationale: String? { fields["rationale"] as? String }
   var promptTokens: Int? { (fields["tokens"] as? [String: Int])?["prompt"] }
   var generatedTokens: Int { (fields["tokens"] as? [String: Int])?["generated"] ?? -1 }
+  /// In the order of the standard outline; nil where the record has null.
+  var verdicts: [Verdict?] {
+    let values = fields["verdicts"] as? [String: Any] ?? [:]
+    return RationaleOutline.standard.names.map { (values[$0] as? String).flatMap(Verdict.init) }
+  }
+  var isTruncated: Bool? { fields["truncated"] as? Bool }
   var probabilities: [Double] {
     let values = fields["probabilities"] as? [String: Double] ?? [:]
     return LabelSet.standard.names.compactMap { values[$0] }

@@ -56,6 +56,45 @@ extension Operations {
       }
     }
 
+    /// A mask of the ids for which `isAllowed` holds.
+    static func mask(_ width: Int, _ isAllowed: (Int) -> Bool) -> AllowedTokens {
+      var words = [UInt32](repeating: 0, count: (width + 31) / 32)
+      for id in 0..<width where isAllowed(id) { words[id / 32] |= 1 << UInt32(id % 32) }
+      return AllowedTokens(words: words)
+    }
+
+    @Test(arguments: BackendUnderTest.all, [6, 33, 500, 9001])
+    func maskedRowsSeeOnlyWhatIsAllowed(_ backend: BackendUnderTest, _ width: Int) throws {
+      let backend = try backend.backend
+      var random = TestRandom(UInt64(width) + 9)
+      let masks: [AllowedTokens?] = [
+        Self.mask(width) { _ in true }, Self.mask(width) { $0 % 3 == 1 }, nil,
+        Self.mask(width) { $0 == width - 1 },
+        Self.mask(width) { $0 == 5 || $0 == 2 }, Self.mask(width) { $0 >= width / 2 },
+        Self.mask(width) { $0 % 3 == 1 },
+      ]
+      for shape in Self.requests {
+        let requests = masks.map { mask in
+          var request = shape
+          request.allowed = mask
+          if let mask { request.chosen = request.chosen.filter(mask.contains) }
+          return request
+        }
+        let logits = random.activations(requests.count * width).map { $0 * 3 }
+        for view in [false, true] {
+          let input = view ? try backend.columns(logits, width) : try backend.matrix(logits, width)
+          let rows = try backend.logProbabilities(input, requests)
+          try #require(rows.count == requests.count)
+          for (index, request) in requests.enumerated() {
+            Self.check(
+              rows[index], Array(logits[(index * width)..<(index * width + width)]), request,
+              "mask \(index) of width \(width)")
+            #expect(rows[index].topIDs.allSatisfy { request.allowed?.contains($0) ?? true })
+          }
+        }
+      }
+    }
+
     @Test(arguments: BackendUnderTest.all)
     func tiesGoToTheLowerId(_ backend: BackendUnderTest) throws {
       let backend = try backend.backend
@@ -109,6 +148,8 @@ extension Operations {
         [LogProbabilityRequest(temperature: .nan)], [LogProbabilityRequest(topCount: -1)],
         [LogProbabilityRequest(chosen: [4])], [LogProbabilityRequest(chosen: [-1])],
         [LogProbabilityRequest(penalized: [4])], [LogProbabilityRequest(repetitionPenalty: 0)],
+        [LogProbabilityRequest(allowed: AllowedTokens(words: []))],
+        [LogProbabilityRequest(allowed: AllowedTokens(words: [1, 0]))],
       ]
       for requests in wrong { expectShapeMismatch { _ = try backend.logProbabilities(logits, requests) } }
     }
@@ -134,6 +175,30 @@ extension Operations {
             key: keys[row], position: positions[row])
           try #require(scores.indices.contains(Int(ids[row])))
           let best = scores.max() ?? 0
+          #expect(best - scores[Int(ids[row])] <= Tolerances.gumbel * (1 + best.magnitude), "row \(row)")
+        }
+      }
+    }
+
+    @Test(arguments: BackendUnderTest.all)
+    func aMaskedDrawIsTheBestOfTheAllowed(_ backend: BackendUnderTest) throws {
+      let backend = try backend.backend
+      for width in [33, 1500, 9001] {
+        var random = TestRandom(UInt64(width) + 1)
+        let logits = random.activations(6 * width)
+        let masks = (0..<6).map { row -> AllowedTokens? in
+          row == 3 ? nil : LogProbabilityTests.mask(width) { row == 5 ? $0 == 30 : $0 % (row + 2) == 1 }
+        }
+        let ids = try backend.gumbelArgmax(
+          backend.matrix(logits, width), temperatures: [Float](repeating: 0.8, count: 6),
+          keys: (0..<6).map { UInt64($0) }, positions: [UInt64](repeating: 12, count: 6), allowed: masks)
+        try #require(ids.count == 6)
+        for row in 0..<6 {
+          let scores = Reference.gumbelScores(
+            Array(logits[(row * width)..<(row * width + width)]), temperature: 0.8, key: UInt64(row),
+            position: 12, allowed: masks[row])
+          let best = scores.max() ?? 0
+          try #require(scores.indices.contains(Int(ids[row])))
           #expect(best - scores[Int(ids[row])] <= Tolerances.gumbel * (1 + best.magnitude), "row \(row)")
         }
       }
@@ -168,6 +233,10 @@ extension Operations {
       }
       expectShapeMismatch {
         _ = try backend.gumbelArgmax(logits, temperatures: [1, 1], keys: [1, 2], positions: [0])
+      }
+      expectShapeMismatch {
+        _ = try backend.gumbelArgmax(
+          logits, temperatures: [1, 1], keys: [1, 2], positions: [0, 0], allowed: [nil])
       }
     }
   }

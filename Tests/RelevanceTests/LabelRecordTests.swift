@@ -9,7 +9,8 @@ import Testing
     LabelRecord(
       pair: pair, distribution: try LabelDistribution(labels: .standard, probabilities: probabilities),
       rationaleText: rationaleText, rationale: rationaleText.map { RationaleParser().parse($0) },
-      promptTokens: 512, generatedTokens: 40, model: "smollm2", promptHash: "00ff")
+      promptTokens: 512, generatedTokens: 40, jumpedTokens: 7, isTruncated: true, model: "smollm2",
+      promptHash: "00ff")
   }
 
   @Test func recordHasFixedBytes() throws {
@@ -22,7 +23,7 @@ import Testing
         "probabilities":{"exact":0.75,"partial":0.0,"irrelevant":0.25},"score":0.75,\#
         "rationale":"Asks: tap\nbrand: match - \"Moen\"\nLabel: exact",\#
         "verdicts":{"product type":null,"brand":"match","model":null,"attributes":null,"use":null},\#
-        "tokens":{"prompt":512,"generated":40},"model":"smollm2","prompt_hash":"00ff"}
+        "tokens":{"prompt":512,"generated":40,"jumped":7},"truncated":true,"model":"smollm2","prompt_hash":"00ff"}
         """#)
   }
 

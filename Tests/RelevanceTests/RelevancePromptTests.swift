@@ -23,6 +23,17 @@ import Testing
     #expect(RationaleOutline.standard.grammar(labels: .standard) == PromptTexts.grammar)
   }
 
+  @Test func rationaleGrammarGoesOnBehindTheAnswersStart() {
+    let outline = RationaleOutline(aspects: [Aspect(name: #"fit "A\B""#), Aspect(name: "use")], textLimit: 9)
+    #expect(
+      outline.rationaleGrammar == #"""
+        root ::= " " text "\nfit \"A\\B\": " v " - " text "\nuse: " v " - " text "\nLabel:"
+        v ::= "match" | "mismatch" | "unspecified"
+        text ::= [^\x00-\x1F\x7F-\x9F\u2028\u2029]{1,9}
+
+        """#)
+  }
+
   @Test func worstFirstFileGivesTheSameSystemTurn() throws {
     #expect(RelevancePrompt(labels: try LabelSet(ascending)).system == PromptTexts.system)
   }

@@ -21,7 +21,10 @@ extension Reference {
       let penalty = Double(request.repetitionPenalty)
       penalized[Int(id)] = value > 0 ? value / penalty : value * penalty
     }
-    let order = penalized.indices.sorted { a, b in
+    if let allowed = request.allowed {
+      for id in penalized.indices where !allowed.contains(Int32(id)) { penalized[id] = -.infinity }
+    }
+    let order = penalized.indices.filter { request.allowed?.contains(Int32($0)) ?? true }.sorted { a, b in
       penalized[a] != penalized[b] ? penalized[a] > penalized[b] : a < b
     }
     let top = order.prefix(request.topCount)
@@ -34,16 +37,20 @@ extension Reference {
 
   static func logSumExp(_ x: [Double]) -> Double {
     let highest = x.max() ?? 0
+    // Minus infinity everywhere is no number less itself.
+    if highest == -.infinity { return highest }
     return highest + log(x.reduce(0) { $0 + exp($1 - highest) })
   }
 
   /// Per id `logit / temperature − log(−log u)`, u drawn from Philox with counter (id, position).
-  public static func gumbelScores(_ logits: [Float], temperature: Float, key: UInt64, position: UInt64)
-    -> [Double]
-  {
+  /// A masked id has −∞.
+  public static func gumbelScores(
+    _ logits: [Float], temperature: Float, key: UInt64, position: UInt64, allowed: AllowedTokens? = nil
+  ) -> [Double] {
     let philox = Philox(key: key)
     return logits.enumerated().map { id, logit in
-      Double(logit) / Double(temperature) - log(-log(philox.uniform(UInt64(id), position)))
+      guard allowed?.contains(Int32(id)) ?? true else { return -.infinity }
+      return Double(logit) / Double(temperature) - log(-log(philox.uniform(UInt64(id), position)))
     }
   }
 }

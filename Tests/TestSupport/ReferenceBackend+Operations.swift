@@ -101,10 +101,10 @@ extension ReferenceBackend {
     }
   }
 
-  public func gumbelArgmax(_ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64])
-    throws
-    -> [Int32]
-  {
+  public func gumbelArgmax(
+    _ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64], allowed: [AllowedTokens?]
+  ) throws -> [Int32] {
+    let requests = try LogProbabilityRequest.sampling(temperatures, allowed: allowed)
     guard logits.shape.rank == 2,
       [temperatures.count, keys.count, positions.count].allSatisfy({ $0 == logits.rows }),
       temperatures.allSatisfy({ $0 > 0 })
@@ -115,7 +115,8 @@ extension ReferenceBackend {
     return (0..<logits.rows).map { row in
       let slice = Array(values[(row * logits.width)...].prefix(logits.width))
       let scores = Reference.gumbelScores(
-        slice, temperature: temperatures[row], key: keys[row], position: positions[row])
+        slice, temperature: temperatures[row], key: keys[row], position: positions[row],
+        allowed: requests[row].allowed)
       return Int32(scores.indices.max { scores[$0] < scores[$1] } ?? 0)
     }
   }

@@ -91,6 +91,8 @@ void rk_rope(const float *x, float *y, int heads, int head_dim, int rotary, cons
 // Largest x, and log of the sum of exp(x * scale).
 float rk_max(const float *x, int n);
 double rk_sum_exp(const float *x, int n, float max, float scale);
+// y[i] = x[i] where bit i % 32 of words[i / 32] is set, else negative infinity.
+void rk_mask(const float *x, const uint32_t *words, float *y, int n);
 // Collects indices with x >= threshold into out (at most capacity); returns how many there are in all.
 int rk_collect_above(const float *x, int n, float threshold, int32_t *out, int capacity);
 

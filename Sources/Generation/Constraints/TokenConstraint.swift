@@ -36,6 +36,7 @@ public final class TokenConstraint: Sendable {
     var automaton: GrammarAutomaton
     var masks: TokenMaskCache
     var jumps: [StateID: Jump] = [:]
+    var closings: [StateID: [Int32]] = [:]
   }
 
   /// Compiles a grammar for a vocabulary.
@@ -65,12 +66,30 @@ public final class TokenConstraint: Sendable {
       core.automaton.release(keeping: live)
       core.masks.keep { core.automaton.contains($0) }
       core.jumps.removeAll()
+      core.closings.removeAll()
     }
   }
 
   /// Whether the text may end here; then the mask allows the end-of-generation tokens.
   public func canEnd(_ state: StateID) throws -> Bool {
     try withAutomaton(state) { $0.canEnd(state) }
+  }
+
+  /// Whether the text is complete: it may end here and nothing may follow.
+  public func isComplete(_ state: StateID) throws -> Bool {
+    try withAutomaton(state) { $0.canEnd(state) && $0.nextBytes(state).isEmpty }
+  }
+
+  /// The tokens that spell ``shortestCompletion(_:)``, remembered by state.
+  public func closing(_ state: StateID) throws -> [Int32] {
+    if let known = core.withLock({ $0.closings[state] }) { return known }
+    let bytes = try shortestCompletion(state)
+    let tokens = vocabulary.spell(bytes)
+    core.withLock { core in
+      if core.closings.count >= 1 << 16 { core.closings.removeAll() }
+      core.closings[state] = tokens
+    }
+    return tokens
   }
 
   /// The tokens that may follow, with the end-of-generation tokens where the text may end.

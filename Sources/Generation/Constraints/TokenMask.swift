@@ -1,17 +1,19 @@
+import Tensors
+
 /// The tokens that may come next, one bit an id.
 public struct TokenMask: Sendable {
-  /// Bit `id % 32` of word `id / 32`, as many words as the vocabulary needs.
-  public let words: [UInt32]
-  /// How many tokens are allowed.
-  public let count: Int
+  /// As many words as the vocabulary needs.
+  public let allowed: AllowedTokens
   /// Equal for masks with equal words; never reused by a constraint.
   public let number: Int
 
+  /// Bit `id % 32` of word `id / 32`.
+  public var words: [UInt32] { allowed.words }
+  /// How many tokens are allowed.
+  public var count: Int { allowed.count }
+
   /// Whether a token is allowed.
-  public func contains(_ token: Int32) -> Bool {
-    guard token >= 0, Int(token) >> 5 < words.count else { return false }
-    return words[Int(token) >> 5] >> UInt32(token & 31) & 1 != 0
-  }
+  public func contains(_ token: Int32) -> Bool { allowed.contains(token) }
 }
 
 /// The masks made so far; the ones unused for longest go first.
@@ -42,7 +44,7 @@ struct TokenMaskCache {
     if let known = contents[words] {
       mask = known
     } else {
-      mask = TokenMask(words: words, count: words.reduce(0) { $0 + $1.nonzeroBitCount }, number: made)
+      mask = TokenMask(allowed: AllowedTokens(words: words), number: made)
       made += 1
       contents[words] = mask
     }

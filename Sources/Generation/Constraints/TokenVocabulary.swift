@@ -94,6 +94,28 @@ public final class TokenVocabulary: Sendable {
     return offset == bytes.endIndex ? ids : nil
   }
 
+  /// Ids that spell a text byte for byte: the tokenizer's where they do, else the longest tokens from the left.
+  func spell(_ bytes: [UInt8]) -> [Int32] {
+    if bytes.isEmpty { return [] }
+    if let ids = encode(bytes[...]) { return ids }
+    var ids: [Int32] = []
+    var offset = 0
+    while offset < bytes.count {
+      let end = min(bytes.count, offset + deepest)
+      var found: (id: Int32, end: Int)?
+      for stop in stride(from: end, to: offset, by: -1) where found == nil {
+        if let node = node(at: bytes[offset..<stop]), nodes[node].token >= 0 {
+          found = (nodes[node].token, stop)
+        }
+      }
+      // Every byte of a constrained text is a token of its own.
+      guard let found else { break }
+      ids.append(found.id)
+      offset = found.end
+    }
+    return ids
+  }
+
   /// The node that these bytes lead to.
   func node(at path: ArraySlice<UInt8>) -> Int? {
     var result: Int?

@@ -91,6 +91,10 @@ public struct LogProbabilities: Operation {
       try Self.require(
         request.temperature > 0 && request.repetitionPenalty > 0, "temperature and penalty must be positive")
       try Self.require(request.topCount >= 0, "a negative top count")
+      if let allowed = request.allowed {
+        try Self.require(
+          allowed.words.count == (x[1] + 31) / 32, "a mask of \(allowed.words.count) words for logits \(x)")
+      }
       let ids = request.chosen + request.penalized
       try Self.require(ids.allSatisfy { $0 >= 0 && Int($0) < x[1] }, "a token id is outside the vocabulary")
     }
