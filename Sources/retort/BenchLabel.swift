@@ -31,8 +31,12 @@ struct BenchLabel: ParsableCommand {
   var limit: Int?
   @Option(help: "Pairs in flight together.")
   var batch = 32
-  @Option(help: "Tokens of rationale at most.")
-  var maxTokens = 128
+  @Option(
+    help: ArgumentHelp(
+      "fixed holds rationales to the outline by a grammar; free only asks for it.", valueName: "fixed|free"))
+  var outline: PromptEncoder.Form = .fixed
+  @Option(help: "Tokens of rationale at most, fixed text included.")
+  var maxTokens = 192
   @Option(help: "Tokens that a prompt and its answer may take.")
   var context = 2048
   @Flag(inversion: .prefixedNo, help: "Share what prompts have in common.")
@@ -63,7 +67,8 @@ struct BenchLabel: ParsableCommand {
     let pairs = try readPairs()
     let session = try ModelSession(modelOptions, options)
     let run = LabelRun(
-      session: session, prompt: RelevancePrompt(labels: labelSet, reasoning: reasoning), maxTokens: maxTokens,
+      session: session, prompt: RelevancePrompt(labels: labelSet, reasoning: reasoning), form: outline,
+      maxTokens: maxTokens,
       context: min(context, session.source.configuration.contextLength), batch: batch,
       prefixCache: prefixCache)
     if checkInvariance { return try LabelInvariance.check(run, pairs, json: options.json) }

@@ -10,6 +10,7 @@ import Tensors
 struct LabelRun {
   let session: ModelSession
   let prompt: RelevancePrompt
+  let form: PromptEncoder.Form
   var maxTokens: Int
   var context: Int
   var batch: Int
@@ -28,7 +29,9 @@ struct LabelRun {
   func makeLabeller(_ engine: Engine) throws -> EngineLabeller {
     EngineLabeller(
       engine: engine,
-      encoder: try PromptEncoder(prompt: prompt, tokenizer: session.tokenizer, template: session.template),
+      encoder: try PromptEncoder(
+        prompt: prompt, tokenizer: session.tokenizer, template: session.template, form: form,
+        vocabularySize: session.source.configuration.vocabularySize),
       settings: .init(maxTokens: maxTokens, batch: batch, model: session.name))
   }
 }
@@ -38,6 +41,10 @@ struct LabelMeasurement {
   var labelled = 0
   var failed = 0
   var generatedTokens = 0
+  /// Those of the generated ones that were put in without sampling.
+  var jumpedTokens = 0
+  /// Rationales that the limit of tokens cut.
+  var truncated = 0
   var times = PhaseTimes()
   var spans: [StepClock.Span] = []
   var startNanoseconds: UInt64 = 0
@@ -79,6 +86,8 @@ struct LabelMeasurement {
         case .success(let record):
           labelled += 1
           generatedTokens += record.generatedTokens
+          jumpedTokens += record.jumpedTokens
+          truncated += record.isTruncated ? 1 : 0
         case .failure: failed += 1
         }
       }

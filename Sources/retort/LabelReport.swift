@@ -13,13 +13,11 @@ struct LabelReport {
     Double(measured.labelled + measured.failed) / max(measured.seconds, 1e-9)
   }
 
-  /// Tokens by what became of them. Forced ones were run behind the prompt without being sampled: the label's cue
-  /// and paths, and what a constraint leaves no choice in.
+  /// Tokens by what became of them; the jumped ones are among the generated.
   private var tokens: [(key: String, name: String, count: Int)] {
-    let forced =
-      statistics.prefillTokens - statistics.computedPromptTokens - statistics.recomputedTokens
-    return [
-      ("generated", "generated", measured.generatedTokens), ("forced", "forced", max(0, forced)),
+    [
+      ("generated", "generated", measured.generatedTokens),
+      ("jumped", "  of them jumped", measured.jumpedTokens),
       ("computed_prompt", "prompt, computed", statistics.computedPromptTokens),
       ("cached_prompt", "prompt, cached", statistics.cachedPromptTokens),
       ("recomputed", "computed again", statistics.recomputedTokens),
@@ -46,8 +44,10 @@ struct LabelReport {
       "\(session.name), \(session.compute.rawValue), \(session.backend.device.name), "
       + "\(run.batch) in flight, prefix cache \(run.prefixCache ? "on" : "off")\n"
     out += String(
-      format: "%.2f pairs/s: %d labelled, %d failed in %.2f s, %d steps, %d preemptions\n\n", pairsPerSecond,
-      measured.labelled, measured.failed, measured.seconds, statistics.steps, statistics.preemptions)
+      format:
+        "%.2f pairs/s: %d labelled (%d cut at the limit), %d failed in %.2f s, %d steps, %d preemptions\n\n",
+      pairsPerSecond, measured.labelled, measured.truncated, measured.failed, measured.seconds,
+      statistics.steps, statistics.preemptions)
     out += "tokens                 count    tokens/s\n"
     for (_, name, count) in tokens {
       out += pad(name) + String(format: "%9d %11.1f\n", count, Double(count) / measured.seconds)
@@ -102,6 +102,7 @@ struct LabelReport {
       "backend": session.backend.device.backend, "threads": session.backend.device.computeUnits,
       "batch": run.batch, "prefix_cache": run.prefixCache, "max_tokens": run.maxTokens,
       "load_seconds": session.loadSeconds, "pairs": measured.labelled, "failed": measured.failed,
+      "truncated": measured.truncated, "outline": run.form.rawValue,
       "seconds": measured.seconds, "pairs_per_second": pairsPerSecond,
       "steps": statistics.steps, "preemptions": statistics.preemptions, "phase_seconds": phases,
       "tokens": Dictionary(uniqueKeysWithValues: tokens.map { ($0.key, $0.count) }),

@@ -42,7 +42,7 @@ struct Prompts: ParsableCommand {
     let source = try ModelSource(path: ModelPath.resolve(model))
     let tokenizer = try Tokenizer(VocabularySpec(source))
     let encoder = try PromptEncoder(
-      prompt: prompt, tokenizer: tokenizer, template: ModelSession.template(template, tokenizer))
+      prompt: prompt, tokenizer: tokenizer, template: ModelSession.template(template, tokenizer), form: .free)
     var rows = 0
     while rows < limit ?? .max, let row = try reader.next() {
       rows += 1
