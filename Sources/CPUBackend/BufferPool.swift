@@ -73,11 +73,16 @@ final class OwnedMemory: @unchecked Sendable {
   let byteCount: Int
   private let isMapped: Bool
 
+  /// From this size on memory is the system's own pages, which go back to it at once.
+  private static let mappedBytes = 1 << 20
+
   /// - Parameter zeroed: zero pages come from the system when first touched, so an unused part costs nothing.
   init(byteCount: Int, zeroed: Bool = false) throws {
     self.byteCount = byteCount
-    isMapped = zeroed
-    guard zeroed else {
+    // The heap would keep a large block that was freed below a small one: scratch of a load added half of the
+    // weights to the peak.
+    isMapped = zeroed || byteCount >= OwnedMemory.mappedBytes
+    guard isMapped else {
       base = try BufferPool.allocate(byteCount)
       return
     }
