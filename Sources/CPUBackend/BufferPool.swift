@@ -88,6 +88,8 @@ final class OwnedMemory: @unchecked Sendable {
     }
     let pages = mmap(nil, max(byteCount, 64), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     guard let pages, pages != MAP_FAILED else { throw BufferPool.exhausted(byteCount) }
+    // Large pages where the system has them: a tenth of the page faults while weights are packed.
+    if byteCount >= OwnedMemory.mappedBytes { madvise(pages, byteCount, MADV_HUGEPAGE) }
     base = pages
   }
 

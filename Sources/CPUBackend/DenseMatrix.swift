@@ -51,7 +51,7 @@ final class DenseMatrix: Sendable {
       start += part.rows
     }
     // A few rows at a time: the Float32 copy of a whole vocabulary would double the memory.
-    let chunk = min(columns.count, 4096)
+    let chunk = min(columns.count, 512)
     let plain = try OwnedMemory(byteCount: chunk * inputWidth * 4)
     let values = plain.base.assumingMemoryBound(to: Float.self)
     for first in stride(from: 0, to: columns.count, by: chunk) {
