@@ -1,294 +1,248 @@
-// y = x Wᵀ in int8: weights requantised at load, activations quantised row by row.
+// y = x Wᵀ in int8: weights requantised at load, activations quantised row by row (int8_layout.h).
 //
-// Both sides carry one scale for each RK_INT8_GROUP inputs. A panel is 16 output rows; its unit of a group is
-//   scale f32[16], then codes + 128: for each four k, 64 bytes, byte n·4+j holding row n, k = 4i+j.
-// The activations of a tile of M rows lie group by group as
-//   int8 codes [M][RK_INT8_GROUP], scale f32[M], start i32[M],
-// where start = −128 · Σ codes undoes the offset of the weights. A group's products are summed exactly in 32 bits,
-// then y += dot · (weight scale · activation scale), in the order of k: a row's result is the same whatever rows
-// share the call. 24 of 27 vector operations of a full group are dot products.
-#include "internal.h"
+// A group's products are summed exactly in 32 bits, then y += dot · (weight scale · activation scale), in the order
+// of k: a row's result is the same whatever rows share the call. Of 18 vector operations in the multiply pipes 16
+// are dot products.
+//
+// Two panels pass 8 rows at a time over a stretch of k that stays in the first-level cache, so that each row's
+// share of arithmetic hides an equal share of reading the stretch that follows.
+#include "int8_layout.h"
 
-static inline int group_width(int k, int from) { return k - from < RK_INT8_GROUP ? k - from : RK_INT8_GROUP; }
-static inline int padded(int k) { return (k + 3) / 4 * 4; }
-static inline int group_count(int k) { return (k + RK_INT8_GROUP - 1) / RK_INT8_GROUP; }
-
-size_t rk_int8_panel_bytes(int k) { return (size_t)padded(k) * 16 + (size_t)group_count(k) * 64; }
-
-size_t rk_int8_row_bytes(int k) { return (size_t)group_count(k) * (RK_INT8_GROUP + 8); }
-
-// MARK: Quantisation
-
-static float quantize_portable(const float *x, int count, int8_t *codes, int32_t *sum) {
-  float amax = 0;
-  for (int i = 0; i < count; i++) amax = fmaxf(amax, fabsf(x[i]));
-  float inverse = amax > 0 ? 127.0f / amax : 0;
-  *sum = 0;
-  for (int i = 0; i < count; i++) {
-    codes[i] = (int8_t)nearbyintf(x[i] * inverse);
-    *sum += codes[i];
-  }
-  return amax / 127.0f;
-}
+// A stretch of groups of neighbouring panels against a tile of rows.
+typedef struct {
+  const uint8_t *panel;   // at the stretch's first group, of the first panel
+  size_t panel_bytes;     // from a panel to the next
+  const uint8_t *acts;    // the tile's rows at the same group
+  const uint8_t *next[2]; // what will be read after this stretch; a share of it is fetched meanwhile
+  size_t fetch;           // bytes of it for each four k
+  float *sums;            // [M][32]: 16 for each panel
+  int k;                  // inputs of the stretch
+} int8_stretch;
 
 #if RK_X86
-RK_AVX512 static float quantize_avx512(const float *x, int count, int8_t *codes, int32_t *sum) {
-  __m512 v[RK_INT8_GROUP / 16], most = _mm512_setzero_ps();
-  RK_UNROLL
-  for (int i = 0; i < RK_INT8_GROUP / 16; i++) {
-    int left = count - 16 * i;
-    __mmask16 mask = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1 << left) - 1) : 0;
-    v[i] = _mm512_maskz_loadu_ps(mask, x + 16 * i);
-    most = _mm512_max_ps(most, _mm512_abs_ps(v[i]));
-  }
-  float amax = _mm512_reduce_max_ps(most);
-  __m512 inverse = _mm512_set1_ps(amax > 0 ? 127.0f / amax : 0);
-  __m512i total = _mm512_setzero_si512();
-  RK_UNROLL
-  for (int i = 0; i < RK_INT8_GROUP / 16; i++) {
-    __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], inverse));
-    total = _mm512_add_epi32(total, code);
-    _mm_storeu_si128((__m128i *)(codes + 16 * i), _mm512_cvtepi32_epi8(code));
-  }
-  *sum = _mm512_reduce_add_epi32(total);
-  return amax / 127.0f;
-}
-#endif
-
-// `codes` has room for a whole group. Returns the scale.
-static float quantize(const float *x, int count, int8_t *codes, int32_t *sum) {
-#if RK_X86
-  if (rk_has_avx512_vnni()) return quantize_avx512(x, count, codes, sum);
-#endif
-  return quantize_portable(x, count, codes, sum);
-}
-
-void rk_int8_pack(const float *source, size_t row_stride, int rows, int k, uint8_t *panel) {
-  int8_t codes[RK_INT8_GROUP];
-  int32_t sum;
-  for (int from = 0; from < k; from += RK_INT8_GROUP) {
-    int width = group_width(k, from), quads = padded(width) / 4;
-    float *scales = (float *)(void *)panel;
-    uint8_t *out = panel + 64;
-    memset(scales, 0, 64);
-    memset(out, 128, (size_t)quads * 64);
-    for (int n = 0; n < rows; n++) {
-      scales[n] = quantize(source + (size_t)n * row_stride + from, width, codes, &sum);
-      for (int i = 0; i < width; i++) out[(i / 4) * 64 + n * 4 + i % 4] = (uint8_t)((int)codes[i] + 128);
-    }
-    panel = out + quads * 64;
-  }
-}
-
-// Rows of the tile that begins where `left` rows are left.
-static int tile_rows(int left) { return left >= 16 ? 16 : left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
-
-// Writes one row's group at place m of a tile of M and returns its scale.
-static float store_group(const float *x, int width, int m, int M, uint8_t *group) {
-  int8_t *codes = (int8_t *)group + m * RK_INT8_GROUP;
-  int32_t sum;
-  float scale = quantize(x, width, codes, &sum);
-  if (width < RK_INT8_GROUP) memset(codes + width, 0, (size_t)(RK_INT8_GROUP - width));
-  int32_t start = -128 * sum;
-  memcpy(group + M * RK_INT8_GROUP + 4 * m, &scale, 4);
-  memcpy(group + M * (RK_INT8_GROUP + 4) + 4 * m, &start, 4);
-  return scale;
-}
-
-// What rounding to `codes` left of x.
-static void subtract_portable(const float *x, const int8_t *codes, float scale, int width, float *left) {
-  for (int i = 0; i < width; i++) left[i] = fmaf(-scale, (float)codes[i], x[i]);
-}
-
-#if RK_X86
-RK_AVX512 static void subtract_avx512(const float *x, const int8_t *codes, float scale, int width, float *left) {
-  for (int i = 0; i < width; i++) left[i] = fmaf(-scale, (float)codes[i], x[i]);
-}
-#endif
-
-static void subtract(const float *x, const int8_t *codes, float scale, int width, float *left) {
-#if RK_X86
-  if (rk_has_avx512_vnni()) {
-    subtract_avx512(x, codes, scale, width, left);
-    return;
-  }
-#endif
-  subtract_portable(x, codes, scale, width, left);
-}
-
-void rk_int8_quantize(const float *x, int k, int row, int rows, uint8_t *acts, uint8_t *rest) {
-  int first = 0;
-  while (row >= first + tile_rows(rows - first)) first += tile_rows(rows - first);
-  int M = tile_rows(rows - first), m = row - first;
-  size_t at = (size_t)first * rk_int8_row_bytes(k);
-  float left[RK_INT8_GROUP];
-  for (int from = 0; from < k; from += RK_INT8_GROUP) {
-    int width = group_width(k, from);
-    float scale = store_group(x + from, width, m, M, acts + at);
-    if (rest) {
-      subtract(x + from, (const int8_t *)acts + at + m * RK_INT8_GROUP, scale, width, left);
-      store_group(left, width, m, M, rest + at);
-    }
-    at += (size_t)(RK_INT8_GROUP + 8) * (size_t)M;
-  }
-}
-
-// MARK: AVX-512
-
-#if RK_X86
-// One panel against M rows; M is a compile-time constant of each instance below. The float sums stand in memory:
-// the registers hold the groups' exact sums.
-RK_AVX512 static inline __attribute__((always_inline)) void tile(int M, const uint8_t *panel, const uint8_t *acts,
-                                                                 int k, float *sums) {
-  RK_UNROLL
-  for (int m = 0; m < M; m++) _mm512_store_ps(sums + 16 * m, _mm512_setzero_ps());
-  for (int from = 0; from < k; from += RK_INT8_GROUP) {
-    int quads = padded(group_width(k, from)) / 4;
-    const int width = RK_INT8_GROUP / 4;
+// P panels against M rows, compile-time constants of each instance below. The float sums stand in memory: the
+// registers hold the groups' exact sums. Two panels share each broadcast of activations, which otherwise would
+// keep the load unit as busy as the products keep theirs.
+RK_AVX512 static inline __attribute__((always_inline)) void tile(int P, int M, const int8_stretch *t) {
+  const int width = RK_INT8_GROUP / 4;
+  const uint8_t *panel = t->panel, *acts = t->acts, *next0 = t->next[0], *next1 = t->next[1];
+  for (int from = 0; from < t->k; from += RK_INT8_GROUP) {
+    int quads = padded(group_width(t->k, from)) / 4;
     const int32_t *a = (const int32_t *)(const void *)acts, *tail = a + width * M;
     const uint8_t *w = panel + 64;
-    // One row alone would wait for its own sums: it takes the quads in four strands.
-    __m512i acc[16], strands[3];
+    __m512i acc[2][8];
     RK_UNROLL
-    for (int m = 0; m < M; m++) acc[m] = _mm512_set1_epi32(tail[M + m]);
-    int i = 0;
-    if (M == 1) {
-      for (int s = 0; s < 3; s++) strands[s] = _mm512_setzero_si512();
-      for (; i + 4 <= quads; i += 4, w += 256, a += 4) {
-        _mm_prefetch((const char *)w + 3072, _MM_HINT_T0);
-        _mm_prefetch((const char *)w + 3136, _MM_HINT_T0);
-        _mm_prefetch((const char *)w + 3200, _MM_HINT_T0);
-        _mm_prefetch((const char *)w + 3264, _MM_HINT_T0);
-        acc[0] = _mm512_dpbusd_epi32(acc[0], _mm512_load_si512(w), _mm512_set1_epi32(a[0]));
-        RK_UNROLL
-        for (int s = 0; s < 3; s++)
-          strands[s] = _mm512_dpbusd_epi32(strands[s], _mm512_load_si512(w + 64 * s + 64), _mm512_set1_epi32(a[s + 1]));
-      }
-      acc[0] = _mm512_add_epi32(_mm512_add_epi32(acc[0], strands[0]), _mm512_add_epi32(strands[1], strands[2]));
-    }
-    for (; i < quads; i++, w += 64, a++) {
-      __m512i codes = _mm512_load_si512(w);
-      _mm_prefetch((const char *)w + 2048, _MM_HINT_T0);
+    for (int m = 0; m < M; m++)
+      for (int p = 0; p < P; p++) acc[p][m] = _mm512_set1_epi32(tail[M + m]);
+    for (int i = 0; i < quads; i++, w += 64, a++, next0 += t->fetch, next1 += t->fetch) {
+      __m512i codes[2];
       RK_UNROLL
-      for (int m = 0; m < M; m++) acc[m] = _mm512_dpbusd_epi32(acc[m], codes, _mm512_set1_epi32(a[width * m]));
+      for (int p = 0; p < P; p++) codes[p] = _mm512_load_si512(w + (size_t)p * t->panel_bytes);
+      _mm_prefetch((const char *)next0, _MM_HINT_T0);
+      if (P == 2) _mm_prefetch((const char *)next1, _MM_HINT_T0);
+      RK_UNROLL
+      for (int m = 0; m < M; m++) {
+        __m512i x = _mm512_set1_epi32(a[width * m]);
+        for (int p = 0; p < P; p++) acc[p][m] = _mm512_dpbusd_epi32(acc[p][m], codes[p], x);
+      }
     }
-    __m512 scale = _mm512_load_ps(panel);
     RK_UNROLL
-    for (int m = 0; m < M; m++) {
-      __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(((const float *)(const void *)tail)[m]));
-      __m512 sum = _mm512_load_ps(sums + 16 * m);
-      _mm512_store_ps(sums + 16 * m, _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[m]), both, sum));
+    for (int p = 0; p < P; p++) {
+      __m512 scale = _mm512_load_ps(panel + (size_t)p * t->panel_bytes);
+      RK_UNROLL
+      for (int m = 0; m < M; m++) {
+        float *at = t->sums + 32 * m + 16 * p;
+        __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(((const float *)(const void *)tail)[m]));
+        _mm512_store_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[p][m]), both, _mm512_load_ps(at)));
+      }
     }
     acts = (const uint8_t *)(tail + 2 * M);
     panel = w;
   }
 }
 
-#define TILE(M)                                                                                          \
-  RK_AVX512 static void tile_##M(const uint8_t *panel, const uint8_t *acts, int k, float *sums) {        \
-    tile(M, panel, acts, k, sums);                                                                       \
+// One panel against one row, which alone would wait for its own sums: it takes the quads in four strands.
+RK_AVX512 static void one_row(const int8_stretch *t) {
+  const uint8_t *panel = t->panel, *acts = t->acts;
+  __m512 sum = _mm512_load_ps(t->sums);
+  for (int from = 0; from < t->k; from += RK_INT8_GROUP) {
+    int quads = padded(group_width(t->k, from)) / 4, i = 0;
+    const int32_t *a = (const int32_t *)(const void *)acts, *tail = a + RK_INT8_GROUP / 4;
+    const uint8_t *w = panel + 64;
+    __m512i acc[4] = {_mm512_set1_epi32(tail[1])};
+    for (int s = 1; s < 4; s++) acc[s] = _mm512_setzero_si512();
+    for (; i + 4 <= quads; i += 4, w += 256, a += 4) {
+      RK_UNROLL
+      for (int s = 0; s < 4; s++) {
+        _mm_prefetch((const char *)w + 3072 + 64 * s, _MM_HINT_T0);
+        acc[s] = _mm512_dpbusd_epi32(acc[s], _mm512_load_si512(w + 64 * s), _mm512_set1_epi32(a[s]));
+      }
+    }
+    for (; i < quads; i++, w += 64, a++)
+      acc[0] = _mm512_dpbusd_epi32(acc[0], _mm512_load_si512(w), _mm512_set1_epi32(*a));
+    acc[0] = _mm512_add_epi32(_mm512_add_epi32(acc[0], acc[1]), _mm512_add_epi32(acc[2], acc[3]));
+    __m512 both = _mm512_mul_ps(_mm512_load_ps(panel), _mm512_set1_ps(((const float *)(const void *)tail)[0]));
+    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[0]), both, sum);
+    acts = (const uint8_t *)(tail + 2);
+    panel = w;
   }
-TILE(1) TILE(2) TILE(4) TILE(8) TILE(16)
-typedef void (*tile_function)(const uint8_t *, const uint8_t *, int, float *);
-static const tile_function tiles[5] = {tile_1, tile_2, tile_4, tile_8, tile_16};
+  _mm512_store_ps(t->sums, sum);
+}
+
+#define TILE(P, M) \
+  RK_AVX512 static void tile_##P##_##M(const int8_stretch *t) { tile(P, M, t); }
+TILE(1, 2) TILE(1, 4) TILE(1, 8) TILE(2, 2) TILE(2, 4) TILE(2, 8)
 #endif
 
 // MARK: Portable twin
 
-static void portable_tile(int M, const uint8_t *panel, const uint8_t *acts, int k, float *sums) {
-  memset(sums, 0, sizeof(float) * 16 * (size_t)M);
-  for (int from = 0; from < k; from += RK_INT8_GROUP) {
-    int quads = padded(group_width(k, from)) / 4;
-    const float *scales = (const float *)(const void *)panel;
-    const uint8_t *codes = panel + 64, *tail = acts + RK_INT8_GROUP * M;
-    for (int m = 0; m < M; m++) {
-      float scale;
-      int32_t start;
-      memcpy(&scale, tail + 4 * m, 4);
-      memcpy(&start, tail + 4 * (M + m), 4);
-      for (int n = 0; n < 16; n++) {
-        int32_t dot = start;
-        for (int i = 0; i < quads; i++)
-          for (int j = 0; j < 4; j++)
-            dot += codes[i * 64 + n * 4 + j] * (int8_t)acts[m * RK_INT8_GROUP + 4 * i + j];
-        sums[16 * m + n] = fmaf((float)dot, scales[n] * scale, sums[16 * m + n]);
+static void portable_tile(int P, int M, const int8_stretch *t) {
+  for (int p = 0; p < P; p++) {
+    const uint8_t *panel = t->panel + (size_t)p * t->panel_bytes, *acts = t->acts;
+    for (int from = 0; from < t->k; from += RK_INT8_GROUP) {
+      int quads = padded(group_width(t->k, from)) / 4;
+      const float *scales = (const float *)(const void *)panel;
+      const uint8_t *codes = panel + 64, *tail = acts + RK_INT8_GROUP * M;
+      for (int m = 0; m < M; m++) {
+        float scale, *sums = t->sums + 32 * m + 16 * p;
+        int32_t start;
+        memcpy(&scale, tail + 4 * m, 4);
+        memcpy(&start, tail + 4 * (M + m), 4);
+        for (int n = 0; n < 16; n++) {
+          int32_t dot = start;
+          for (int i = 0; i < quads; i++)
+            for (int j = 0; j < 4; j++)
+              dot += codes[i * 64 + n * 4 + j] * (int8_t)acts[m * RK_INT8_GROUP + 4 * i + j];
+          sums[n] = fmaf((float)dot, scales[n] * scale, sums[n]);
+        }
       }
+      panel = codes + 64 * quads;
+      acts = tail + 8 * M;
     }
-    panel = codes + 64 * quads;
-    acts = tail + 8 * M;
   }
 }
 
 // MARK: Entry
 
-static void run_tile(int M, const uint8_t *panel, const uint8_t *acts, int k, float *sums) {
+static void run_tile(int P, int M, const int8_stretch *t) {
 #if RK_X86
   if (rk_has_avx512_vnni()) {
-    tiles[M == 16 ? 4 : M == 8 ? 3 : M / 2](panel, acts, k, sums);
+    static void (*const tiles[2][3])(const int8_stretch *) = {
+        {tile_1_2, tile_1_4, tile_1_8}, {tile_2_2, tile_2_4, tile_2_8}};
+    if (M > 1) {
+      tiles[P - 1][M == 2 ? 0 : M / 4](t);
+      return;
+    }
+    int8_stretch panel = *t;
+    for (int p = 0; p < P; p++, panel.panel += t->panel_bytes, panel.sums += 16) one_row(&panel);
     return;
   }
 #endif
-  portable_tile(M, panel, acts, k, sums);
+  portable_tile(P, M, t);
 }
 
 typedef struct {
-  const float *sums, *more; // [M][16]; more may be null
-  const float *bias;        // may be null
-  int M, columns;
-} finished_tile;
+  const uint8_t *panel, *acts;
+  size_t panel_bytes, row_bytes;
+  int panels, rows, k;
+} int8_block;
 
-static void store_portable(const finished_tile *t, float *y, size_t stride) {
-  for (int m = 0; m < t->M; m++)
-    for (int i = 0; i < t->columns; i++) {
-      float sum = t->sums[16 * m + i];
-      if (t->more) sum += t->more[16 * m + i];
-      y[(size_t)m * stride + (size_t)i] = t->bias ? sum + t->bias[i] : sum;
+// Rows whose sums are held at once.
+enum { SUM_ROWS = 128 };
+
+// Inputs that two panels pass at once: 8 groups or a few more stay in the first-level cache.
+static int stretch_width(int k, int rows) {
+  int groups = group_count(k), count = rows <= 8 || groups < 16 ? 1 : groups / 8;
+  return (groups + count - 1) / count * RK_INT8_GROUP;
+}
+
+// sums[r][16 p + i] of one or two panels and at most SUM_ROWS rows. Each row's sums run over k in order.
+static void run_block(const int8_block *b, float *sums) {
+  memset(sums, 0, sizeof(float) * 32 * (size_t)b->rows);
+  int stretch = stretch_width(b->k, b->rows), tiles = b->rows < 64 ? (b->rows + 7) / 8 : 8;
+  int8_stretch t = {.panel = b->panel, .panel_bytes = b->panel_bytes};
+  for (int from = 0; from < b->k; from += stretch, t.panel += rk_int8_panel_bytes(t.k)) {
+    t.k = b->k - from < stretch ? b->k - from : stretch;
+    // After the last stretch the next panels begin.
+    size_t ahead = tiles == 1 ? 2048 : from + t.k < b->k ? rk_int8_panel_bytes(t.k)
+                                     : rk_int8_panel_bytes(t.k) + (size_t)(b->panels - 1) * b->panel_bytes;
+    size_t share = tiles == 1 ? 0 : rk_int8_panel_bytes(t.k) / (size_t)tiles;
+    const uint8_t *next = t.panel + ahead;
+    t.fetch = (size_t)(72 / tiles);
+    for (int r = 0, M; r < b->rows; r += M, next += share) {
+      M = tile_rows(b->rows - r);
+      t.acts = b->acts + (size_t)r * b->row_bytes + (size_t)(from / RK_INT8_GROUP * (RK_INT8_GROUP + 8) * M);
+      t.sums = sums + 32 * r;
+      t.next[0] = next;
+      t.next[1] = next + b->panel_bytes;
+      run_tile(b->panels, M, &t);
+      if (r >= 56) t.fetch = 0;
+    }
+  }
+}
+
+// MARK: Results
+
+typedef struct {
+  const float *sums, *more; // [rows][32]; more may be null
+  const float *bias;        // may be null
+  int rows, columns;
+} finished_block;
+
+static void store_portable(const finished_block *b, float *y, size_t stride) {
+  for (int m = 0; m < b->rows; m++)
+    for (int i = 0; i < b->columns; i++) {
+      float sum = b->sums[32 * m + i];
+      if (b->more) sum += b->more[32 * m + i];
+      y[(size_t)m * stride + (size_t)i] = b->bias ? sum + b->bias[i] : sum;
     }
 }
 
 #if RK_X86
-RK_AVX512 static void store_avx512(const finished_tile *t, float *y, size_t stride) {
-  __mmask16 mask = (__mmask16)((1u << t->columns) - 1);
-  __m512 bias = t->bias ? _mm512_maskz_loadu_ps(mask, t->bias) : _mm512_setzero_ps();
-  for (int m = 0; m < t->M; m++) {
-    __m512 sum = _mm512_load_ps(t->sums + 16 * m);
-    if (t->more) sum = _mm512_add_ps(sum, _mm512_load_ps(t->more + 16 * m));
-    if (t->bias) sum = _mm512_add_ps(sum, bias);
-    _mm512_mask_storeu_ps(y + (size_t)m * stride, mask, sum);
+RK_AVX512 static void store_avx512(const finished_block *b, float *y, size_t stride) {
+  for (int from = 0; from < b->columns; from += 16) {
+    int left = b->columns - from;
+    __mmask16 mask = left < 16 ? (__mmask16)((1u << left) - 1) : 0xffff;
+    __m512 bias = b->bias ? _mm512_maskz_loadu_ps(mask, b->bias + from) : _mm512_setzero_ps();
+    for (int m = 0; m < b->rows; m++) {
+      __m512 sum = _mm512_load_ps(b->sums + 32 * m + from);
+      if (b->more) sum = _mm512_add_ps(sum, _mm512_load_ps(b->more + 32 * m + from));
+      if (b->bias) sum = _mm512_add_ps(sum, bias);
+      _mm512_mask_storeu_ps(y + (size_t)m * stride + from, mask, sum);
+    }
   }
 }
 #endif
 
-static void store(const finished_tile *t, float *y, size_t stride) {
+static void store(const finished_block *b, float *y, size_t stride) {
 #if RK_X86
   if (rk_has_avx512_vnni()) {
-    store_avx512(t, y, stride);
+    store_avx512(b, y, stride);
     return;
   }
 #endif
-  store_portable(t, y, stride);
+  store_portable(b, y, stride);
 }
 
 void rk_int8_gemm(const uint8_t *panels, int panel_begin, int panel_end, int n, int k, const uint8_t *acts,
                   const uint8_t *rest, int rows, const float *bias, float *y, size_t y_stride) {
-  size_t panel_bytes = rk_int8_panel_bytes(k), row_bytes = rk_int8_row_bytes(k);
-  // Activations of a chunk of rows stay in the second-level cache while the panels pass by.
-  int chunk = 16 * 24576 / (k > 24576 ? 24576 : k);
-  chunk = chunk < 16 ? 16 : chunk / 16 * 16;
-  _Alignas(64) float sums[256], more[256];
-  for (int begin = 0; begin < rows; begin += chunk) {
-    int end = begin + chunk < rows ? begin + chunk : rows;
-    for (int p = panel_begin; p < panel_end; p++) {
-      const uint8_t *panel = panels + (size_t)p * panel_bytes;
-      finished_tile done = {
-          .sums = sums, .more = rest ? more : NULL, .bias = bias ? bias + 16 * p : NULL,
-          .columns = n - 16 * p < 16 ? n - 16 * p : 16};
-      for (int r = begin; r < end; r += done.M) {
-        done.M = tile_rows(end - r);
-        run_tile(done.M, panel, acts + (size_t)r * row_bytes, k, sums);
-        if (rest) run_tile(done.M, panel, rest + (size_t)r * row_bytes, k, more);
-        store(&done, y + (size_t)r * y_stride + 16 * p, y_stride);
+  int8_block b = {.panel_bytes = rk_int8_panel_bytes(k), .row_bytes = rk_int8_row_bytes(k), .k = k};
+  _Alignas(64) float sums[SUM_ROWS * 32], more[SUM_ROWS * 32];
+  for (int begin = 0; begin < rows; begin += SUM_ROWS) {
+    b.rows = rows - begin < SUM_ROWS ? rows - begin : SUM_ROWS;
+    for (int p = panel_begin; p < panel_end; p += b.panels) {
+      b.panels = panel_end - p < 2 ? 1 : 2;
+      b.panel = panels + (size_t)p * b.panel_bytes;
+      b.acts = acts + (size_t)begin * b.row_bytes;
+      run_block(&b, sums);
+      if (rest) {
+        b.acts = rest + (size_t)begin * b.row_bytes;
+        run_block(&b, more);
       }
+      finished_block done = {
+          .sums = sums, .more = rest ? more : NULL, .bias = bias ? bias + 16 * p : NULL, .rows = b.rows,
+          .columns = n - 16 * p < 16 * b.panels ? n - 16 * p : 16 * b.panels};
+      store(&done, y + (size_t)begin * y_stride + 16 * p, y_stride);
     }
   }
 }

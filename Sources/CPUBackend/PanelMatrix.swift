@@ -101,7 +101,8 @@ final class PanelMatrix: Sendable {
   /// rows wait for arithmetic, and for the slowest thread.
   func tasks(perThread: Int, threads: Int) -> [Range<Int>] {
     let smallest = max(1, 65536 / max(panelBytes, 1))
-    let share = max(smallest, panelCount / (threads * perThread))
+    // The int8 product takes panels two at a time.
+    let share = (max(smallest, panelCount / (threads * perThread)) + 1) / 2 * 2
     let balanced = min(share, max(1, (panelCount + threads - 1) / threads))
     return stride(from: 0, to: panelCount, by: balanced).map { $0..<min(panelCount, $0 + balanced) }
   }
