@@ -32,6 +32,12 @@ static void narrow(rk_kv_type type, const float *x, int count, uint16_t *out) {
   else narrow_portable(type, x, count, out);
 }
 
+size_t rk_kv_token_bytes(rk_kv_type type, int head_dim) {
+  size_t dim = (size_t)head_dim;
+  if (type == RK_KV_INT8) return 2 * dim + 4 * (size_t)(KEY_GROUPS(head_dim) + 1);
+  return 2 * dim * (type == RK_KV_F32 ? 4 : 2);
+}
+
 void rk_kv_store(const rk_kv_view *v, const int32_t *table, int position, const float *key, const float *value) {
   int slot = position % v->block_size, dim = v->head_dim;
   uint16_t half[MAX_DIM];
@@ -39,6 +45,10 @@ void rk_kv_store(const rk_kv_view *v, const int32_t *table, int position, const 
     uint8_t *base = (uint8_t *)(uintptr_t)block_keys(v, table, position, h);
     float *wide = (float *)(void *)base;
     uint16_t *narrowed = (uint16_t *)(void *)base;
+    if (v->type == RK_KV_INT8) {
+      rk_kv_store_codes(v, base, slot, key, value);
+      continue;
+    }
     if (v->type == RK_KV_F32) {
       for (int d = 0; d < dim; d++) wide[key_index(v, slot, d)] = key[d];
       memcpy(wide + value_index(v, slot, 0), value, (size_t)dim * sizeof(float));
@@ -67,6 +77,20 @@ static float load(const rk_kv_view *v, const uint8_t *base, size_t index) {
   }
 }
 
+static float load_key(const rk_kv_view *v, const uint8_t *base, int slot, int d) {
+  if (v->type != RK_KV_INT8) return load(v, base, key_index(v, slot, d));
+  const float *scales = (const float *)(const void *)base;
+  int code = base[scale_bytes(v) + key_index(v, slot, d)] - 128;
+  return (float)code * scales[key_scale_index(v, slot, d)];
+}
+
+static float load_value(const rk_kv_view *v, const uint8_t *base, int slot, int d) {
+  if (v->type != RK_KV_INT8) return load(v, base, value_index(v, slot, d));
+  const float *scales = (const float *)(const void *)base;
+  int code = (int8_t)base[scale_bytes(v) + value_index(v, slot, d)];
+  return (float)code * scales[value_scale_index(v, slot)];
+}
+
 static void portable_chunk(const rk_kv_view *v, int kv_head, row_tile *t, int r, int start, int count) {
   float *acc = t->acc + r * MAX_DIM, *scores = t->scores + r * CHUNK, top = t->max[r];
   int dim = v->head_dim;
@@ -74,7 +98,7 @@ static void portable_chunk(const rk_kv_view *v, int kv_head, row_tile *t, int r,
     const uint8_t *base = block_keys(v, t->table[r], start + j, kv_head);
     int slot = (start + j) % v->block_size;
     float s = 0;
-    for (int d = 0; d < dim; d++) s = fmaf(t->query[r][d], load(v, base, key_index(v, slot, d)), s);
+    for (int d = 0; d < dim; d++) s = fmaf(t->query[r][d], load_key(v, base, slot, d), s);
     scores[j] = s * v->scale;
     top = scores[j] > top ? scores[j] : top;
   }
@@ -87,7 +111,7 @@ static void portable_chunk(const rk_kv_view *v, int kv_head, row_tile *t, int r,
     int slot = (start + j) % v->block_size;
     float p = rk_expf(scores[j] - top);
     t->sum[r] += p;
-    for (int d = 0; d < dim; d++) acc[d] = fmaf(p, load(v, base, value_index(v, slot, d)), acc[d]);
+    for (int d = 0; d < dim; d++) acc[d] = fmaf(p, load_value(v, base, slot, d), acc[d]);
   }
 }
 
@@ -129,6 +153,7 @@ static void start_row(const rk_kv_view *v, row_tile *t, int i) {
   t->sum[i] = 0;
   memset(t->acc + i * MAX_DIM, 0, sizeof(float) * (size_t)dim);
   if (v->type == RK_KV_BF16) rk_f32_to_bf16(t->query[i], (uint16_t *)(t->pairs + i * (MAX_DIM / 2)), (size_t)dim);
+  if (v->type == RK_KV_INT8) rk_query_codes(v, t, i);
 }
 
 void rk_attention(const rk_kv_view *v, const rk_attention_row *rows, int count, int shared, int kv_head,
