@@ -119,7 +119,7 @@ static void portable_chunk(const rk_kv_view *v, int kv_head, row_tile *t, int r,
 
 size_t rk_attention_scratch(int head_dim) {
   (void)head_dim;
-  return ROWS * (MAX_DIM + CHUNK + MAX_DIM / 2 + CHUNK / 2) + 64;
+  return ROWS * (MAX_DIM + CHUNK + MAX_DIM / 2 + CHUNK / 2 + MAX_DIM) + 64;
 }
 
 static void run(const rk_kv_view *v, int kv_head, row_tile *t, int row, int rows, int from, int to) {
@@ -162,6 +162,7 @@ void rk_attention(const rk_kv_view *v, const rk_attention_row *rows, int count, 
   row_tile t = {.acc = scratch, .scores = scratch + ROWS * MAX_DIM};
   t.pairs = (uint32_t *)(void *)(t.scores + ROWS * CHUNK);
   t.weights = t.pairs + ROWS * MAX_DIM / 2;
+  t.rotated = (float *)(void *)(t.weights + ROWS * CHUNK / 2);
   for (int begin = 0; begin < total; begin += ROWS) {
     int in_tile = total - begin < ROWS ? total - begin : ROWS;
     for (int i = 0; i < in_tile; i++) {

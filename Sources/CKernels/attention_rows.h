@@ -19,6 +19,7 @@ typedef struct {
   uint32_t *pairs;   // bf16: the queries, two numbers a word, [ROWS][MAX_DIM / 2]; int8: see attention_int8.h
   uint32_t *weights; // bf16: the weights, two tokens a word, [ROWS][CHUNK / 2]; int8: see attention_int8.h
   // int8: a query's unit times the scale of scores, and −128 · Σ of each group of a query's halves.
+  float *rotated;  // int8: the queries as keys are rotated, [ROWS][MAX_DIM]
   float unit[ROWS];
   int32_t offsets[ROWS][2][KEY_GROUPS(MAX_DIM)];
 } row_tile;
@@ -28,7 +29,7 @@ typedef void (*chunk_function)(const rk_kv_view *v, int kv_head, row_tile *t, in
 // For `rows` rows; null where the processor lacks the instructions.
 chunk_function rk_attention_chunks(rk_kv_type type, int rows);
 
-// Quantises a row's query to 15 bits.
+// Rotates a row's query as keys are, into t->rotated, and quantises it to 15 bits.
 void rk_query_codes(const rk_kv_view *v, row_tile *t, int row);
 // Writes a token's key and value of one head as codes; base is the head's part of the block.
 void rk_kv_store_codes(const rk_kv_view *v, uint8_t *base, int slot, const float *key, const float *value);

@@ -32,6 +32,23 @@ extension Reference {
       }
     }
 
+    /// Hadamard's transform of each head, in blocks of the largest power of 2 that divides its size: in Float32 as
+    /// the kernels do it, so that the codes are the same, and back without rounding.
+    func rotated(_ x: [Double], back: Bool = false) -> [Double] {
+      let block = spec.headDim & -spec.headDim
+      var y = back ? x.map { $0 / Double(block) } : x
+      var step = 1
+      while step < block {
+        for i in y.indices where i & step == 0 {
+          let (a, b) = (y[i], y[i + step])
+          (y[i], y[i + step]) =
+            back ? (a + b, a - b) : (Double(Float(a) + Float(b)), Double(Float(a) - Float(b)))
+        }
+        step *= 2
+      }
+      return y
+    }
+
     /// Codes of 8 bits times their scale. The scale is a Float32 and so is the product that is rounded, so a code
     /// is the same wherever it is made.
     static func codes(_ x: ArraySlice<Double>) -> [Double] {
@@ -44,7 +61,12 @@ extension Reference {
     /// Writes a batch's rows into the slots that the block tables name, rounded to the cache's type.
     public mutating func store(key: [Double], value: [Double], layer: Int, _ batch: BatchMetadata) {
       let width = spec.kvHeads * spec.headDim
-      let (key, value) = (rounded(key, group: CacheType.keyGroup), rounded(value, group: spec.headDim))
+      // Keys in int8 are rounded as they lie rotated.
+      let key =
+        spec.dtype == .int8
+        ? rotated(rounded(rotated(key), group: CacheType.keyGroup), back: true)
+        : rounded(key, group: spec.headDim)
+      let value = rounded(value, group: spec.headDim)
       for slice in batch.sequences {
         for row in 0..<slice.rowCount {
           let position = slice.contextLength - slice.rowCount + row
