@@ -135,14 +135,29 @@ static void run(const rk_kv_view *v, int kv_head, row_tile *t, int row, int rows
   }
 }
 
+// Notes that the tokens first ..< limit of a table are read next; null for none.
+static void follow(row_tile *t, const int32_t *table, int first, int limit) {
+  t->next_table = first < limit ? table : NULL;
+  t->next_start = first;
+  t->next_limit = limit;
+}
+
 // Rows whose tables differ read `shared` tokens together and the rest each with those of the same table.
-static void run_tile(const rk_kv_view *v, int kv_head, row_tile *t, int rows, int shared) {
+// `after` is the first row of the next tile, or null.
+static void run_tile(const rk_kv_view *v, int kv_head, row_tile *t, int rows, int shared,
+                     const rk_attention_row *after) {
   for (int begin = 0, end; begin < rows; begin = end) {
     int limit = t->limit[begin];
     for (end = begin + 1; end < rows && t->table[end] == t->table[begin]; end++)
       limit = t->limit[end] > limit ? t->limit[end] : limit;
     if (begin == 0 && end == rows) shared = 0;
-    else if (begin == 0 && shared > 0) run(v, kv_head, t, 0, rows, 0, shared);
+    else if (begin == 0 && shared > 0) {
+      follow(t, t->table[0], shared, limit);
+      run(v, kv_head, t, 0, rows, 0, shared);
+    }
+    if (end < rows) follow(t, t->table[end], shared, t->limit[end]);
+    else if (after) follow(t, after->table, 0, after->limit);
+    else follow(t, NULL, 0, 0);
     run(v, kv_head, t, begin, end - begin, shared, limit);
   }
 }
@@ -174,7 +189,7 @@ void rk_attention(const rk_kv_view *v, const rk_attention_row *rows, int count, 
       t.limit[i] = row->limit;
       start_row(v, &t, i);
     }
-    run_tile(v, kv_head, &t, in_tile, shared);
+    run_tile(v, kv_head, &t, in_tile, shared, begin + ROWS < total ? rows + (begin + ROWS) / group : NULL);
     for (int i = 0; i < in_tile; i++) {
       float inverse = t.sum[i] > 0 ? 1.0f / t.sum[i] : 0;
       for (int d = 0; d < dim; d++) t.out[i][d] = t.acc[i * MAX_DIM + d] * inverse;

@@ -138,23 +138,12 @@ RK_BODY void codes_accumulate(const rk_kv_view *v, const uint8_t *const *values,
   }
 }
 
-// Asks for the blocks of the chunk from `start` on, as far as `to`. A head's part of a block is half a page or
-// less and the next lies elsewhere, so that the processor cannot guess it.
-RK_BODY void codes_prefetch(const rk_kv_view *v, const int32_t *table, int kv_head, int start, int to) {
-  int end = start + CHUNK < to ? start + CHUNK : to;
-  size_t bytes = (size_t)v->block_size * rk_kv_token_bytes(v->type, v->head_dim);
-  for (int token = start; token < end; token += v->block_size) {
-    const char *base = (const char *)block_keys(v, table, token, kv_head);
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(base + i, _MM_HINT_T1);
-  }
-}
-
 RK_BODY void codes_chunks(const rk_kv_view *v, int kv_head, row_tile *t, int row, int R, int from, int to,
                           int half) {
   (void)half;
   for (int start = from; start < to; start += CHUNK) {
     int count = to - start < CHUNK ? to - start : CHUNK, groups = (count + 15) / 16;
-    codes_prefetch(v, t->table[row], kv_head, start + CHUNK, to);
+    prefetch_next(v, t, row, kv_head, start, to);
     const uint8_t *keys[4], *values[4];
     const float *key_scales[4], *value_scales[4];
     for (int g = 0; g < groups; g++) {

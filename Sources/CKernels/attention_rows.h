@@ -14,6 +14,9 @@ typedef struct {
   const int32_t *table[ROWS];
   int limit[ROWS];  // tokens that the row may read
   float max[ROWS], sum[ROWS];
+  // What is read after these tokens, if any.
+  const int32_t *next_table;
+  int next_start, next_limit;
   float *acc;        // [ROWS][MAX_DIM]
   float *scores;     // [ROWS][CHUNK]
   uint32_t *pairs;   // bf16: the queries, two numbers a word, [ROWS][MAX_DIM / 2]; int8: see attention_int8.h
@@ -54,6 +57,28 @@ static inline size_t value_scale_index(const rk_kv_view *v, int slot) {
 
 static inline size_t scale_bytes(const rk_kv_view *v) {
   return 4 * (size_t)v->block_size * (size_t)(KEY_GROUPS(v->head_dim) + 1);
+}
+
+// int8: asks for what is read after the chunk at `start`. A head's part of a block is so short, and the next so far
+// away, that the processor guesses too little; in the other types it guesses well enough.
+static inline __attribute__((always_inline)) void prefetch_next(const rk_kv_view *v, const row_tile *t, int row,
+                                                                int kv_head, int start, int to) {
+  const int32_t *table = t->table[row];
+  int end = to;
+  start += CHUNK;
+  if (start >= to) {
+    if (!t->next_table) return;
+    table = t->next_table;
+    start = t->next_start;
+    end = t->next_limit;
+  }
+  end = start + CHUNK < end ? start + CHUNK : end;
+  size_t bytes = (size_t)v->block_size * rk_kv_token_bytes(v->type, v->head_dim);
+  for (int token = start; token < end; token += v->block_size) {
+    const uint8_t *base = block_keys(v, table, token, kv_head);
+    // Into the second-level cache.
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(base + i, 0, 2);
+  }
 }
 
 // Index of an element (in int8 after the scales) among its head's keys, or values, of a block; slot is the token's place in the block.
