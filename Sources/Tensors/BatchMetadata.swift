@@ -78,7 +78,7 @@ public enum CacheType: String, Sendable, CaseIterable, Hashable {
   case int8
 
   /// Numbers of a key that share a scale in ``int8``.
-  public static let keyGroup = 16
+  public static let keyGroup = 32
 
   /// Bytes of a token's key and value of one key head, scales included.
   public func tokenBytes(headDim: Int) -> Int {

@@ -101,7 +101,7 @@ int rk_collect_above(const float *x, int n, float threshold, int32_t *out, int c
 typedef enum { RK_KV_F32, RK_KV_F16, RK_KV_BF16, RK_KV_INT8 } rk_kv_type;
 
 // In int8, numbers of a key that share a scale; a value has one scale.
-#define RK_KV_GROUP 16
+#define RK_KV_GROUP 32
 
 // A cache block of one layer and one key head: keys transposed in groups of 16 tokens [group][head_dim][16], then
 // values [token][head_dim]. In bf16, whose head_dim must be even, pairs share a word: keys
