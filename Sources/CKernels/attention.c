@@ -32,6 +32,12 @@ static void narrow(rk_kv_type type, const float *x, int count, uint16_t *out) {
   else narrow_portable(type, x, count, out);
 }
 
+size_t rk_kv_token_bytes(rk_kv_type type, int head_dim) {
+  size_t dim = (size_t)head_dim;
+  if (type == RK_KV_INT8) return 2 * dim + 4 * (size_t)(KEY_GROUPS(head_dim) + 1);
+  return 2 * dim * (type == RK_KV_F32 ? 4 : 2);
+}
+
 void rk_kv_store(const rk_kv_view *v, const int32_t *table, int position, const float *key, const float *value) {
   int slot = position % v->block_size, dim = v->head_dim;
   uint16_t half[MAX_DIM];
@@ -39,6 +45,10 @@ void rk_kv_store(const rk_kv_view *v, const int32_t *table, int position, const 
     uint8_t *base = (uint8_t *)(uintptr_t)block_keys(v, table, position, h);
     float *wide = (float *)(void *)base;
     uint16_t *narrowed = (uint16_t *)(void *)base;
+    if (v->type == RK_KV_INT8) {
+      rk_kv_store_codes(v, base, slot, key, value);
+      continue;
+    }
     if (v->type == RK_KV_F32) {
       for (int d = 0; d < dim; d++) wide[key_index(v, slot, d)] = key[d];
       memcpy(wide + value_index(v, slot, 0), value, (size_t)dim * sizeof(float));
@@ -67,6 +77,20 @@ static float load(const rk_kv_view *v, const uint8_t *base, size_t index) {
   }
 }
 
+static float load_key(const rk_kv_view *v, const uint8_t *base, int slot, int d) {
+  if (v->type != RK_KV_INT8) return load(v, base, key_index(v, slot, d));
+  const float *scales = (const float *)(const void *)base;
+  int code = base[scale_bytes(v) + key_index(v, slot, d)] - 128;
+  return (float)code * scales[key_scale_index(v, slot, d)];
+}
+
+static float load_value(const rk_kv_view *v, const uint8_t *base, int slot, int d) {
+  if (v->type != RK_KV_INT8) return load(v, base, value_index(v, slot, d));
+  const float *scales = (const float *)(const void *)base;
+  int code = (int8_t)base[scale_bytes(v) + value_index(v, slot, d)];
+  return (float)code * scales[value_scale_index(v, slot)];
+}
+
 static void portable_chunk(const rk_kv_view *v, int kv_head, row_tile *t, int r, int start, int count) {
   float *acc = t->acc + r * MAX_DIM, *scores = t->scores + r * CHUNK, top = t->max[r];
   int dim = v->head_dim;
@@ -74,7 +98,7 @@ static void portable_chunk(const rk_kv_view *v, int kv_head, row_tile *t, int r,
     const uint8_t *base = block_keys(v, t->table[r], start + j, kv_head);
     int slot = (start + j) % v->block_size;
     float s = 0;
-    for (int d = 0; d < dim; d++) s = fmaf(t->query[r][d], load(v, base, key_index(v, slot, d)), s);
+    for (int d = 0; d < dim; d++) s = fmaf(t->query[r][d], load_key(v, base, slot, d), s);
     scores[j] = s * v->scale;
     top = scores[j] > top ? scores[j] : top;
   }
@@ -87,7 +111,7 @@ static void portable_chunk(const rk_kv_view *v, int kv_head, row_tile *t, int r,
     int slot = (start + j) % v->block_size;
     float p = rk_expf(scores[j] - top);
     t->sum[r] += p;
-    for (int d = 0; d < dim; d++) acc[d] = fmaf(p, load(v, base, value_index(v, slot, d)), acc[d]);
+    for (int d = 0; d < dim; d++) acc[d] = fmaf(p, load_value(v, base, slot, d), acc[d]);
   }
 }
 
@@ -95,7 +119,7 @@ static void portable_chunk(const rk_kv_view *v, int kv_head, row_tile *t, int r,
 
 size_t rk_attention_scratch(int head_dim) {
   (void)head_dim;
-  return ROWS * (MAX_DIM + CHUNK + MAX_DIM / 2 + CHUNK / 2) + 64;
+  return ROWS * (MAX_DIM + CHUNK + MAX_DIM / 2 + CHUNK / 2 + MAX_DIM) + 64;
 }
 
 static void run(const rk_kv_view *v, int kv_head, row_tile *t, int row, int rows, int from, int to) {
@@ -111,14 +135,29 @@ static void run(const rk_kv_view *v, int kv_head, row_tile *t, int row, int rows
   }
 }
 
+// Notes that the tokens first ..< limit of a table are read next; null for none.
+static void follow(row_tile *t, const int32_t *table, int first, int limit) {
+  t->next_table = first < limit ? table : NULL;
+  t->next_start = first;
+  t->next_limit = limit;
+}
+
 // Rows whose tables differ read `shared` tokens together and the rest each with those of the same table.
-static void run_tile(const rk_kv_view *v, int kv_head, row_tile *t, int rows, int shared) {
+// `after` is the first row of the next tile, or null.
+static void run_tile(const rk_kv_view *v, int kv_head, row_tile *t, int rows, int shared,
+                     const rk_attention_row *after) {
   for (int begin = 0, end; begin < rows; begin = end) {
     int limit = t->limit[begin];
     for (end = begin + 1; end < rows && t->table[end] == t->table[begin]; end++)
       limit = t->limit[end] > limit ? t->limit[end] : limit;
     if (begin == 0 && end == rows) shared = 0;
-    else if (begin == 0 && shared > 0) run(v, kv_head, t, 0, rows, 0, shared);
+    else if (begin == 0 && shared > 0) {
+      follow(t, t->table[0], shared, limit);
+      run(v, kv_head, t, 0, rows, 0, shared);
+    }
+    if (end < rows) follow(t, t->table[end], shared, t->limit[end]);
+    else if (after) follow(t, after->table, 0, after->limit);
+    else follow(t, NULL, 0, 0);
     run(v, kv_head, t, begin, end - begin, shared, limit);
   }
 }
@@ -129,6 +168,7 @@ static void start_row(const rk_kv_view *v, row_tile *t, int i) {
   t->sum[i] = 0;
   memset(t->acc + i * MAX_DIM, 0, sizeof(float) * (size_t)dim);
   if (v->type == RK_KV_BF16) rk_f32_to_bf16(t->query[i], (uint16_t *)(t->pairs + i * (MAX_DIM / 2)), (size_t)dim);
+  if (v->type == RK_KV_INT8) rk_query_codes(v, t, i);
 }
 
 void rk_attention(const rk_kv_view *v, const rk_attention_row *rows, int count, int shared, int kv_head,
@@ -137,6 +177,7 @@ void rk_attention(const rk_kv_view *v, const rk_attention_row *rows, int count, 
   row_tile t = {.acc = scratch, .scores = scratch + ROWS * MAX_DIM};
   t.pairs = (uint32_t *)(void *)(t.scores + ROWS * CHUNK);
   t.weights = t.pairs + ROWS * MAX_DIM / 2;
+  t.rotated = (float *)(void *)(t.weights + ROWS * CHUNK / 2);
   for (int begin = 0; begin < total; begin += ROWS) {
     int in_tile = total - begin < ROWS ? total - begin : ROWS;
     for (int i = 0; i < in_tile; i++) {
@@ -148,7 +189,7 @@ void rk_attention(const rk_kv_view *v, const rk_attention_row *rows, int count, 
       t.limit[i] = row->limit;
       start_row(v, &t, i);
     }
-    run_tile(v, kv_head, &t, in_tile, shared);
+    run_tile(v, kv_head, &t, in_tile, shared, begin + ROWS < total ? rows + (begin + ROWS) / group : NULL);
     for (int i = 0; i < in_tile; i++) {
       float inverse = t.sum[i] > 0 ? 1.0f / t.sum[i] : 0;
       for (int d = 0; d < dim; d++) t.out[i][d] = t.acc[i * MAX_DIM + d] * inverse;

@@ -45,6 +45,8 @@ RK_AVX512 static inline __attribute__((always_inline)) __m512 exp16(__m512 x) {
 #undef RK_TARGET
 #undef RK_PAIRED
 
+#include "attention_int8.h"
+
 #define INSTANCE(TARGET, KIND, NAME, R, HALF)                                                              \
   TARGET static void NAME##_##R(const rk_kv_view *v, int kv_head, row_tile *t, int row, int from, int to) { \
     KIND##_chunks(v, kv_head, t, row, R, from, to, HALF);                                                  \
@@ -56,10 +58,11 @@ RK_AVX512 static inline __attribute__((always_inline)) __m512 exp16(__m512 x) {
 INSTANCES(RK_AVX512, plain, single, 0)
 INSTANCES(RK_AVX512, plain, half, 1)
 INSTANCES(RK_AVX512_BF16, paired, brain, 1)
+INSTANCES(RK_AVX512, codes, codes, 0)
 
 #define ROW(NAME) {NAME##_1, NAME##_2, NAME##_3, NAME##_4, NAME##_5, NAME##_6}
-static const chunk_function functions[3][ROWS] = {
-    [RK_KV_F32] = ROW(single), [RK_KV_F16] = ROW(half), [RK_KV_BF16] = ROW(brain)};
+static const chunk_function functions[4][ROWS] = {
+    [RK_KV_F32] = ROW(single), [RK_KV_F16] = ROW(half), [RK_KV_BF16] = ROW(brain), [RK_KV_INT8] = ROW(codes)};
 #endif
 
 chunk_function rk_attention_chunks(rk_kv_type type, int rows) {

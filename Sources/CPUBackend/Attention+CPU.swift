@@ -19,7 +19,7 @@ final class CPUKVCache: KVCache, Sendable {
       cache: UnsafePointer(
         (memory.base + layer * stride * spec.blocks).assumingMemoryBound(to: UInt8.self)),
       block_stride: stride, block_size: Int32(spec.blockSize), kv_heads: Int32(spec.kvHeads),
-      head_dim: Int32(spec.headDim), heads: Int32(heads), type: spec.dtype.cacheType ?? RK_KV_F32,
+      head_dim: Int32(spec.headDim), heads: Int32(heads), type: spec.dtype.kernelType,
       scale: scale)
   }
 }
@@ -49,34 +49,50 @@ struct RopeTables {
   }
 }
 
-extension DType {
+extension CacheType {
   /// The C kernels' name of a type that a cache may have.
-  fileprivate var cacheType: rk_kv_type? {
+  fileprivate var kernelType: rk_kv_type {
     switch self {
     case .f32: RK_KV_F32
     case .f16: RK_KV_F16
     case .bf16: RK_KV_BF16
-    default: nil
+    case .int8: RK_KV_INT8
+    }
+  }
+
+  /// Head sizes that the layout can hold are multiples of this.
+  fileprivate var headStep: Int {
+    switch self {
+    case .f32, .f16: 1
+    case .bf16: 2
+    case .int8: 4
     }
   }
 }
 
 extension CPUBackend {
+  public func checkCache(_ type: CacheType, headDim: Int) throws {
+    guard headDim % type.headStep == 0 else {
+      throw RetortError(
+        .unsupported, "heads of \(headDim) numbers in a cache of \(type.rawValue)", field: "kv-cache",
+        remedy: "Such a cache needs a multiple of \(type.headStep); use f32 or f16 (`auto`).")
+    }
+  }
+
   public func makeKVCache(_ spec: KVCacheSpec) throws -> any KVCache {
-    guard spec.blockSize > 0, spec.blockSize % 16 == 0, spec.dtype.cacheType != nil, spec.layers > 0,
-      spec.blocks > 0, spec.kvHeads > 0, spec.headDim > 0,
-      spec.headDim <= Attention.maximumHeadDim, spec.dtype != .bf16 || spec.headDim % 2 == 0
+    try checkCache(spec.dtype, headDim: spec.headDim)
+    guard spec.blockSize > 0, spec.blockSize % 16 == 0, spec.layers > 0, spec.blocks > 0, spec.kvHeads > 0,
+      spec.headDim > 0, spec.headDim <= Attention.maximumHeadDim
     else {
       throw RetortError(
         .unsupported, "a cache of \(spec)",
-        remedy:
-          "Use blocks of a multiple of 16 tokens, heads of at most 256, and f32, f16 or (even heads) bf16.")
+        remedy: "Use blocks of a multiple of 16 tokens and heads of at most \(Attention.maximumHeadDim).")
     }
     return try CPUKVCache(spec)
   }
 
   /// bf16 where the processor multiplies it and heads are even, which attention reads at twice the rate of f16.
-  public func cacheType(_ compute: ComputeMode, headDim: Int) -> DType {
+  public func cacheType(_ compute: ComputeMode, headDim: Int) -> CacheType {
     if compute == .f32 { return .f32 }
     return rk_has_avx512_bf16() != 0 && headDim % 2 == 0 ? .bf16 : .f16
   }

@@ -33,7 +33,7 @@ public final class ModelRunner: StepRunner, Sendable {
   /// - Throws: `outOfMemory` where the cache does not fit.
   public init(
     model: any DecoderModel, backend: any Backend, cacheTokens: Int, blockSize: Int = ModelRunner.blockSize,
-    cacheType: DType
+    cacheType: CacheType
   ) throws {
     self.model = model
     self.backend = backend

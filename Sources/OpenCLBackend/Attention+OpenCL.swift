@@ -9,20 +9,22 @@ final class OpenCLKVCache: KVCache {
   let values: [OpenCLBuffer]
 
   init(_ spec: KVCacheSpec, _ backend: OpenCLBackend) throws {
+    try backend.checkCache(spec.dtype, headDim: spec.headDim)
     guard spec.layers > 0, spec.blocks > 0, spec.blockSize > 0, spec.kvHeads > 0, spec.headDim > 0,
-      spec.headDim <= Attention.maximumHeadDim, spec.dtype == .f32 || spec.dtype == .f16,
+      spec.headDim <= Attention.maximumHeadDim,
       Shape([spec.blocks, spec.blockSize]).checkedCount.map({ $0 <= Int(Int32.max) }) == true
     else {
       throw RetortError(
         .invalidArgument, "a KV cache of \(spec)",
-        remedy: "Use positive extents, a head size of at most \(Attention.maximumHeadDim), and f32 or f16.")
+        remedy: "Use positive extents, a head size of at most \(Attention.maximumHeadDim).")
     }
     self.spec = spec
     let cpu = backend.family == .cpu
     let tokens = cpu ? (spec.blockSize + 15) / 16 * 16 : spec.blockSize
     let width = cpu ? (spec.headDim + 15) / 16 * 16 : spec.headDim
-    let keyShape = Shape([spec.blocks, spec.kvHeads, tokens, spec.headDim, spec.dtype.blockBytes])
-    let valueShape = Shape([spec.blocks, spec.kvHeads, spec.blockSize, width, spec.dtype.blockBytes])
+    let elementBytes = spec.dtype == .f32 ? 4 : 2
+    let keyShape = Shape([spec.blocks, spec.kvHeads, tokens, spec.headDim, elementBytes])
+    let valueShape = Shape([spec.blocks, spec.kvHeads, spec.blockSize, width, elementBytes])
     guard let keyBytes = keyShape.checkedCount, let valueBytes = valueShape.checkedCount else {
       throw RetortError(
         .outOfMemory, "a KV cache of \(spec)", remedy: "Use a smaller `--context` or `--batch`.")
@@ -39,6 +41,14 @@ final class OpenCLKVCache: KVCache {
 }
 
 extension OpenCLBackend {
+  public func checkCache(_ type: CacheType, headDim: Int) throws {
+    guard type == .f32 || type == .f16 else {
+      throw RetortError(
+        .unsupported, "a cache in \(type.rawValue) exists on the CPU backend only", field: "kv-cache",
+        remedy: "Use `--kv-cache auto` or f32, or `--backend cpu`.")
+    }
+  }
+
   public func makeKVCache(_ spec: KVCacheSpec) throws -> any KVCache { try OpenCLKVCache(spec, self) }
 
   public func storeKV(

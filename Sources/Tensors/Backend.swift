@@ -34,7 +34,9 @@ public protocol Backend: AnyObject, Sendable {
   // MARK: Batches
 
   /// The element type of keys and values that suits a mode: Float32 for `f32`, else one of two bytes.
-  func cacheType(_ compute: ComputeMode, headDim: Int) -> DType
+  func cacheType(_ compute: ComputeMode, headDim: Int) -> CacheType
+  /// Throws `unsupported`, with a remedy, where caches of this type cannot be had.
+  func checkCache(_ type: CacheType, headDim: Int) throws
   func makeKVCache(_ spec: KVCacheSpec) throws -> any KVCache
   func prepare(_ batch: BatchMetadata) throws -> any PreparedBatch
 
@@ -99,7 +101,8 @@ public struct DeviceDescription: Sendable, Hashable {
 }
 
 extension Backend {
-  public func cacheType(_ compute: ComputeMode, headDim: Int) -> DType { compute == .f32 ? .f32 : .f16 }
+  public func checkCache(_ type: CacheType, headDim: Int) throws {}
+  public func cacheType(_ compute: ComputeMode, headDim: Int) -> CacheType { compute == .f32 ? .f32 : .f16 }
 }
 
 extension Backend {

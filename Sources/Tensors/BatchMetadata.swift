@@ -71,6 +71,25 @@ public protocol KVCache: AnyObject, Sendable {
   var spec: KVCacheSpec { get }
 }
 
+/// How the elements of keys and values are stored.
+public enum CacheType: String, Sendable, CaseIterable, Hashable {
+  case f32, f16, bf16
+  /// Codes of 8 bits: a value has one scale a token and key head, a key one for every ``keyGroup`` numbers.
+  case int8
+
+  /// Numbers of a key that share a scale in ``int8``.
+  public static let keyGroup = 32
+
+  /// Bytes of a token's key and value of one key head, scales included.
+  public func tokenBytes(headDim: Int) -> Int {
+    switch self {
+    case .f32: 8 * headDim
+    case .f16, .bf16: 4 * headDim
+    case .int8: 2 * headDim + 4 * ((headDim + CacheType.keyGroup - 1) / CacheType.keyGroup + 1)
+    }
+  }
+}
+
 /// The extents of a paged KV cache.
 public struct KVCacheSpec: Sendable, Hashable {
   public let layers: Int
@@ -78,10 +97,9 @@ public struct KVCacheSpec: Sendable, Hashable {
   public let blockSize: Int
   public let kvHeads: Int
   public let headDim: Int
-  /// Element type: f32 or f16.
-  public let dtype: DType
+  public let dtype: CacheType
 
-  public init(layers: Int, blocks: Int, blockSize: Int, kvHeads: Int, headDim: Int, dtype: DType) {
+  public init(layers: Int, blocks: Int, blockSize: Int, kvHeads: Int, headDim: Int, dtype: CacheType) {
     self.layers = layers
     self.blocks = blocks
     self.blockSize = blockSize
@@ -91,6 +109,6 @@ public struct KVCacheSpec: Sendable, Hashable {
   }
 
   /// Bytes of keys and values in one block over all layers.
-  public var blockBytes: Int { layers * 2 * blockSize * kvHeads * headDim * dtype.blockBytes }
+  public var blockBytes: Int { layers * blockSize * kvHeads * dtype.tokenBytes(headDim: headDim) }
   public var byteCount: Int { blocks * blockBytes }
 }

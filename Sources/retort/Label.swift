@@ -138,7 +138,8 @@ struct Label: ParsableCommand {
   private func settings(_ session: ModelSession, context: Int, labels: LabelSet) -> [String: String] {
     [
       "backend": session.backend.device.backend, "compute": session.compute.rawValue,
-      "context": String(context), "labels": labels.names.joined(separator: ", "),
+      "context": String(context), "kv-cache": session.cacheType.rawValue,
+      "labels": labels.names.joined(separator: ", "),
       "max-tokens": String(maxTokens), "outline": outline.rawValue, "reasoning": reasoning.rawValue,
       "template": template ?? "of the model",
     ]

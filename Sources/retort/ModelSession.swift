@@ -13,6 +13,8 @@ struct ModelSession {
   let template: ChatTemplate
   let backend: any Backend
   let compute: ComputeMode
+  /// How keys and values are kept.
+  let cacheType: CacheType
   let model: any DecoderModel
   let loadSeconds: Double
 
@@ -24,6 +26,9 @@ struct ModelSession {
     template = try ModelSession.template(options.template, tokenizer)
     backend = try run.makeBackend()
     compute = try ModelRegistry.resolve(options.compute, source: source, backend: backend)
+    let headDim = source.configuration.headDim
+    cacheType = run.kvCache.type(compute, headDim: headDim, backend: backend)
+    try backend.checkCache(cacheType, headDim: headDim)
     let bar = ProgressBar("Loading", total: 100, isEnabled: !run.json)
     let shown = Shown(bar)
     model = try ModelRegistry.loadDecoder(source, backend: backend, compute: compute) {
@@ -43,9 +48,6 @@ struct ModelSession {
     if let name { return try ChatTemplate(named: name) }
     return try ChatTemplate.detect(from: tokenizer.chatTemplate)
   }
-
-  /// Keys and values: Float32 on the accurate path, else half precision.
-  var cacheType: DType { backend.cacheType(compute, headDim: source.configuration.headDim) }
 
   func makeRunner(cacheTokens: Int) throws -> ModelRunner {
     try ModelRunner(model: model, backend: backend, cacheTokens: cacheTokens, cacheType: cacheType)

@@ -13,6 +13,21 @@ enum BackendChoice: String, ExpressibleByArgument, CaseIterable {
   case auto, cpu, opencl
 }
 
+/// How keys and values are kept.
+enum KVCacheChoice: String, ExpressibleByArgument, CaseIterable {
+  case auto, f32, bf16, int8
+
+  /// The type it names, or what suits a mode.
+  func type(_ compute: ComputeMode, headDim: Int, backend: any Backend) -> CacheType {
+    switch self {
+    case .auto: backend.cacheType(compute, headDim: headDim)
+    case .f32: .f32
+    case .bf16: .bf16
+    case .int8: .int8
+    }
+  }
+}
+
 /// Options of every command that uses a device.
 struct RunOptions: ParsableArguments {
   @Option(help: "Where to run: auto takes an OpenCL GPU if there is one, else the CPU.")
@@ -23,6 +38,14 @@ struct RunOptions: ParsableArguments {
 
   @Option(help: "Threads of the CPU backend; all processors by default.")
   var threads: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      How keys and values are kept: auto (f32 with --compute f32, else two bytes a number), f32; bf16 (two bytes) \
+      and int8 (about one byte), CPU only.
+      """, valueName: "auto|f32|bf16|int8"))
+  var kvCache: KVCacheChoice = .auto
 
   @Flag(help: "Print JSON for machines instead of text for people.")
   var json = false

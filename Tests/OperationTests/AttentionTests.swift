@@ -35,7 +35,7 @@ extension Operations {
 
     static func check(
       _ backend: any Backend, _ parts: [Part], heads: Int, kvHeads: Int, headDim: Int, blockSize: Int,
-      dtype: DType, views: Bool, sharpness: Float = 1
+      dtype: CacheType, views: Bool, sharpness: Float = 1
     ) throws {
       let batch = try TestBatch(parts, blockSize: blockSize, seed: UInt64(headDim + heads))
       let spec = KVCacheSpec(
@@ -58,11 +58,14 @@ extension Operations {
         "\(heads) heads over \(kvHeads) of \(headDim), blocks of \(blockSize), \(dtype)")
     }
 
+    /// Head sizes that a cache can hold are multiples of this.
+    static func headStep(_ dtype: CacheType) -> Int { dtype == .int8 ? 4 : dtype == .bf16 ? 2 : 1 }
+
     @Test(arguments: BackendUnderTest.caches)
-    func everyHeadSizeFollowsTheReference(_ backend: BackendUnderTest, _ dtype: DType) throws {
+    func everyHeadSizeFollowsTheReference(_ backend: BackendUnderTest, _ dtype: CacheType) throws {
       let backend = try backend.backend
       for (index, size) in [16, 40, 64, 80, 96, 128, 256, 7].enumerated()
-      where dtype != .bf16 || size % 2 == 0 {
+      where size % Self.headStep(dtype) == 0 {
         try Self.check(
           backend, [Part(rows: 3, context: 20), Part(rows: 1, context: 34)], heads: 2, kvHeads: 1,
           headDim: size, blockSize: 16, dtype: dtype, views: index % 2 == 1)
@@ -70,7 +73,7 @@ extension Operations {
     }
 
     @Test(arguments: BackendUnderTest.caches)
-    func sequencesOfEveryKindShareOneCall(_ backend: BackendUnderTest, _ dtype: DType) throws {
+    func sequencesOfEveryKindShareOneCall(_ backend: BackendUnderTest, _ dtype: CacheType) throws {
       let backend = try backend.backend
       for (index, (heads, kvHeads)) in [(2, 2), (4, 2), (3, 1), (14, 2)].enumerated() {
         for blockSize in [16, 32] {
@@ -93,7 +96,7 @@ extension Operations {
     }
 
     @Test(arguments: BackendUnderTest.caches)
-    func aSequenceIsTheSameBitsAloneAndInABatch(_ backend: BackendUnderTest, _ dtype: DType) throws {
+    func aSequenceIsTheSameBitsAloneAndInABatch(_ backend: BackendUnderTest, _ dtype: CacheType) throws {
       let backend = try backend.backend
       let batch = try TestBatch(Self.mixed, blockSize: 16)
       let spec = KVCacheSpec(
@@ -142,7 +145,9 @@ extension Operations {
     }
 
     @Test(arguments: BackendUnderTest.caches)
-    func sequencesThatShareBlocksGiveTheBitsOfEachAlone(_ backend: BackendUnderTest, _ dtype: DType) throws {
+    func sequencesThatShareBlocksGiveTheBitsOfEachAlone(_ backend: BackendUnderTest, _ dtype: CacheType)
+      throws
+    {
       let backend = try backend.backend
       let parts = [141, 150, 129, 200, 131, 128, 192, 160, 144, 177].map { Part(rows: 1, context: $0) }
       let (batch, prefill) = try Self.sharing(
@@ -182,7 +187,7 @@ extension Operations {
     }
 
     @Test(arguments: BackendUnderTest.caches)
-    func tokensWrittenOneByOneMatchAPrefill(_ backend: BackendUnderTest, _ dtype: DType) throws {
+    func tokensWrittenOneByOneMatchAPrefill(_ backend: BackendUnderTest, _ dtype: CacheType) throws {
       let backend = try backend.backend
       let (size, length) = (16, 21)
       let batch = try TestBatch([Part(rows: length, context: length)], blockSize: 16)

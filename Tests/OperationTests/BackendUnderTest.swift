@@ -15,7 +15,7 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   /// The modes that it multiplies in.
   let modes: [ComputeMode]
   /// The types that its cache may have.
-  var cacheTypes: [DType] { modes.contains(.int8) ? [.f32, .f16, .bf16] : [.f32, .f16] }
+  var cacheTypes: [CacheType] { modes.contains(.int8) ? CacheType.allCases : [.f32, .f16] }
   private let made: Result<any Backend, any Error>
 
   private init(_ name: String, int8: Bool, _ make: () throws -> any Backend) {
@@ -49,7 +49,7 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   }
 
   /// All of them with every type of cache they know.
-  static let caches: [(BackendUnderTest, DType)] = all.flatMap { backend in
+  static let caches: [(BackendUnderTest, CacheType)] = all.flatMap { backend in
     backend.cacheTypes.map { (backend, $0) }
   }
 

@@ -17,23 +17,63 @@ extension Reference {
       values = keys
     }
 
+    /// Numbers as the cache's type keeps them; in int8 those of a head share a scale, `group` at a time.
+    func rounded(_ x: [Double], group: Int) -> [Double] {
+      switch spec.dtype {
+      case .f32: x
+      case .f16: x.map { Double(Float16($0)) }
+      case .bf16: x.map { Double(BFloat16(Float($0)).float) }
+      case .int8:
+        stride(from: 0, to: x.count, by: spec.headDim).flatMap { head in
+          stride(from: head, to: head + spec.headDim, by: group).flatMap { start in
+            Cache.codes(x[start..<min(start + group, head + spec.headDim)])
+          }
+        }
+      }
+    }
+
+    /// Hadamard's transform of each head, in blocks of the largest power of 2 that divides its size: in Float32 as
+    /// the kernels do it, so that the codes are the same, and back without rounding.
+    func rotated(_ x: [Double], back: Bool = false) -> [Double] {
+      let block = spec.headDim & -spec.headDim
+      var y = back ? x.map { $0 / Double(block) } : x
+      var step = 1
+      while step < block {
+        for i in y.indices where i & step == 0 {
+          let (a, b) = (y[i], y[i + step])
+          (y[i], y[i + step]) =
+            back ? (a + b, a - b) : (Double(Float(a) + Float(b)), Double(Float(a) - Float(b)))
+        }
+        step *= 2
+      }
+      return y
+    }
+
+    /// Codes of 8 bits times their scale. The scale is a Float32 and so is the product that is rounded, so a code
+    /// is the same wherever it is made.
+    static func codes(_ x: ArraySlice<Double>) -> [Double] {
+      let most = x.map { Float($0).magnitude }.max() ?? 0
+      guard most > 0 else { return x.map { _ in 0 } }
+      let inverse = 127 / most
+      return x.map { Double((Float($0) * inverse).rounded(.toNearestOrEven)) * Double(most / 127) }
+    }
+
     /// Writes a batch's rows into the slots that the block tables name, rounded to the cache's type.
     public mutating func store(key: [Double], value: [Double], layer: Int, _ batch: BatchMetadata) {
       let width = spec.kvHeads * spec.headDim
-      func rounded(_ x: Double) -> Double {
-        switch spec.dtype {
-        case .f16: Double(Float16(x))
-        case .bf16: Double(BFloat16(Float(x)).float)
-        default: x
-        }
-      }
+      // Keys in int8 are rounded as they lie rotated.
+      let key =
+        spec.dtype == .int8
+        ? rotated(rounded(rotated(key), group: CacheType.keyGroup), back: true)
+        : rounded(key, group: spec.headDim)
+      let value = rounded(value, group: spec.headDim)
       for slice in batch.sequences {
         for row in 0..<slice.rowCount {
           let position = slice.contextLength - slice.rowCount + row
           let slot = self.slot(position, slice)
           for i in 0..<width {
-            keys[layer][slot * width + i] = rounded(key[(slice.rowStart + row) * width + i])
-            values[layer][slot * width + i] = rounded(value[(slice.rowStart + row) * width + i])
+            keys[layer][slot * width + i] = key[(slice.rowStart + row) * width + i]
+            values[layer][slot * width + i] = value[(slice.rowStart + row) * width + i]
           }
         }
       }

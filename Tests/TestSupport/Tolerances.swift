@@ -51,9 +51,24 @@ public enum Tolerances {
   public static let rope = 4 * unit
   /// Scores are sums over the head, weights pass an exponential good to 16u and a sum over the context.
   /// Over a cache in bfloat16 queries and weights may be rounded to 8 significant bits too, 2⁻⁹ each.
-  public static func attention(headDim: Int, context: Int, cache: DType) -> Double {
-    sum(headDim) + sum(context) + 16 * unit + (cache == .bf16 ? 0x1p-8 : 0)
+  ///
+  /// Over one in int8 (whose own rounding the reference repeats) a query may be rounded to a step of 2⁻¹⁴ of its
+  /// largest number, and a chunk's weights to one of 2⁻¹⁶ of the largest, each off by half a step at most. Against
+  /// Σ|q·k| the first is 2⁻¹⁵ times largest over mean size, below 16 for the numbers that tests draw; against
+  /// Σ|w·v| the second is 2⁻¹⁷ times 64 tokens where one weight stands out. Both are 2⁻¹¹.
+  public static func attention(headDim: Int, context: Int, cache: CacheType) -> Double {
+    let codes =
+      switch cache {
+      case .f32, .f16: 0.0
+      case .bf16: 0x1p-8
+      case .int8: 0x1p-10
+      }
+    return sum(headDim) + sum(context) + 16 * unit + codes
   }
+
+  /// How far a number of an int8 cache may lie from the one that was stored, by the largest of its group: half a
+  /// step of 1/127, and the roundings of scale and product.
+  public static let cacheCode = 0.5 / 127 + 8 * unit
   /// An exponential good to 16u, a division and two products.
   public static let siluMul = 24 * unit
   /// Relative to |x|: an error function or tanh good to 16u.

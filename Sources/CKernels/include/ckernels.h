@@ -98,11 +98,17 @@ int rk_collect_above(const float *x, int n, float threshold, int32_t *out, int c
 
 // MARK: Attention over a paged cache
 
-typedef enum { RK_KV_F32, RK_KV_F16, RK_KV_BF16 } rk_kv_type;
+typedef enum { RK_KV_F32, RK_KV_F16, RK_KV_BF16, RK_KV_INT8 } rk_kv_type;
+
+// In int8, numbers of a key that share a scale; a value has one scale.
+#define RK_KV_GROUP 32
 
 // A cache block of one layer and one key head: keys transposed in groups of 16 tokens [group][head_dim][16], then
 // values [token][head_dim]. In bf16, whose head_dim must be even, pairs share a word: keys
-// [group][head_dim / 2][16][2], values [token / 2][head_dim][2].
+// [group][head_dim / 2][16][2], values [token / 2][head_dim][2]. In int8, whose head_dim must be a multiple of 4,
+// the scales come first, in Float32: of keys [ceil(head_dim / RK_KV_GROUP)][token], of values [token]; then codes,
+// four to a word: keys [group][head_dim / 4][16][4] with 128 added, values [token / 4][head_dim][4]. Keys lie
+// rotated (see attention_int8.c), so scores are taken with queries rotated alike.
 typedef struct {
   const uint8_t *cache;       // this layer's first block
   size_t block_stride;        // bytes between blocks of this layer
@@ -111,6 +117,8 @@ typedef struct {
   float scale;
 } rk_kv_view;
 
+// Bytes of a token's keys and values of one key head.
+size_t rk_kv_token_bytes(rk_kv_type type, int head_dim);
 void rk_kv_store(const rk_kv_view *view, const int32_t *table, int position, const float *key,
                  const float *value);
 typedef struct {

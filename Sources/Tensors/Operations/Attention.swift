@@ -13,7 +13,8 @@ public struct Attention: Operation {
   /// Σ over sequences of tokens in the cache.
   public let cachedTokens: Int
   public let kvHeads: Int
-  public let elementBytes: Int
+  /// Of a token's key and value of one key head.
+  public let tokenBytes: Int
 
   public init(query: Shape, heads: Int, layer: Int, cache: KVCacheSpec, batch: BatchMetadata) throws {
     try Self.require(heads > 0 && heads % cache.kvHeads == 0, "\(heads) heads for \(cache.kvHeads) key heads")
@@ -27,16 +28,14 @@ public struct Attention: Operation {
     self.heads = heads
     headDim = cache.headDim
     kvHeads = cache.kvHeads
-    elementBytes = cache.dtype.blockBytes
+    tokenBytes = cache.dtype.tokenBytes(headDim: cache.headDim)
     attendedTokens = batch.positions.reduce(0) { $0 + Int($1) + 1 }
     cachedTokens = batch.sequences.reduce(0) { $0 + $1.contextLength }
   }
 
   public var outputShape: Shape { [rows, heads * headDim] }
   public var flops: Int { attendedTokens * heads * headDim * 4 }
-  public var bytes: Int {
-    2 * rows * heads * headDim * 4 + cachedTokens * 2 * kvHeads * headDim * elementBytes
-  }
+  public var bytes: Int { 2 * rows * heads * headDim * 4 + cachedTokens * kvHeads * tokenBytes }
 }
 
 /// Writes a batch's keys and values into their cache slots.
@@ -44,7 +43,8 @@ public struct StoreKV: Operation {
   public static let name = "store_kv"
   public let rows: Int
   public let width: Int
-  public let elementBytes: Int
+  /// Of a token's keys and values as they are stored.
+  public let tokenBytes: Int
 
   public init(key: Shape, value: Shape, layer: Int, cache: KVCacheSpec, batch: BatchMetadata) throws {
     let expected: Shape = [batch.rows, cache.kvHeads * cache.headDim]
@@ -52,7 +52,7 @@ public struct StoreKV: Operation {
     try Self.checkBlocks(layer: layer, cache: cache, batch: batch)
     rows = batch.rows
     width = expected[1]
-    elementBytes = cache.dtype.blockBytes
+    tokenBytes = cache.kvHeads * cache.dtype.tokenBytes(headDim: cache.headDim)
   }
 
   static func checkBlocks(layer: Int, cache: KVCacheSpec, batch: BatchMetadata) throws {
@@ -67,5 +67,5 @@ public struct StoreKV: Operation {
 
   public var outputShape: Shape { [rows, width] }
   public var flops: Int { 0 }
-  public var bytes: Int { 2 * rows * width * (4 + elementBytes) }
+  public var bytes: Int { rows * (2 * width * 4 + tokenBytes) }
 }
