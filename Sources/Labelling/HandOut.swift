@@ -22,11 +22,6 @@ struct HandOut {
 
     var load: Int { waitingCount + held.count }
 
-    /// Whether it can give a whole query that it has not begun, and has something left.
-    var hasSpare: Bool {
-      waiting.count > 1 || waiting.first.map { $0.query != lastTaken && !held.isEmpty } ?? false
-    }
-
     mutating func append(_ group: Group) {
       waitingCount += group.pairs.count
       if let last = waiting.indices.last, waiting[last].query == group.query {
@@ -76,7 +71,7 @@ struct HandOut {
     }
   }
 
-  /// Divides what was submitted among the devices; where one has nothing at all, others give.
+  /// Divides what was submitted among the devices by query; few pairs are divided evenly.
   mutating func distribute() {
     guard hasDevices else { return }
     for group in arriving {
@@ -89,9 +84,7 @@ struct HandOut {
       lanes[lane].append(group)
     }
     arriving = []
-    for lane in lanes.indices where !lanes[lane].isLost && lanes[lane].load == 0 {
-      _ = give(to: lane, leavingOne: true)
-    }
+    level()
   }
 
   /// Pairs for a device up to its capacity, its own first, then those that wait longest for another.
@@ -99,7 +92,7 @@ struct HandOut {
     guard !lanes[device].isLost else { return [] }
     var taken: [PairWork] = []
     while lanes[device].held.count < lanes[device].capacity {
-      if lanes[device].waiting.isEmpty, !give(to: device, leavingOne: false) { break }
+      if lanes[device].waiting.isEmpty, !give(to: device) { break }
       guard let work = lanes[device].popFirst() else { break }
       lanes[device].held[work.row] = work
       taken.append(work)
@@ -134,37 +127,59 @@ struct HandOut {
     }
   }
 
-  /// Moves a whole query's waiting pairs from the longest queue, or a part of them where its device is at that query
-  /// already or would have nothing left.
-  ///
-  /// - Parameter leavingOne: whether the giver, where it has nothing in hand, keeps a pair in any case.
-  private mutating func give(to taker: Int, leavingOne: Bool) -> Bool {
-    let giver = lanes.indices.filter { $0 != taker && lanes[$0].waitingCount > 0 }.max { left, right in
-      let (a, b) = (lanes[left], lanes[right])
-      return a.hasSpare == b.hasSpare ? a.waitingCount < b.waitingCount : b.hasSpare
-    }
-    guard let giver else { return false }
-    let hasSpare = lanes[giver].hasSpare
-    guard var group = lanes[giver].waiting.popLast() else { return false }
-    let count = group.pairs.count
-    let isBegun = !hasSpare && group.query == lanes[giver].lastTaken
-    var part = count
-    if !hasSpare {
-      let isIdle = lanes[giver].held.isEmpty
-      part = isIdle && (leavingOne || count > 1) ? count / 2 : (count + 1) / 2
-    }
-    if part < count { part = min(part, max(1, lanes[taker].capacity - lanes[taker].held.count)) }
-    let moved = Group(query: group.query, pairs: group.pairs.suffix(part))
-    group.pairs.removeLast(part)
-    if !group.pairs.isEmpty { lanes[giver].waiting.append(group) }
-    lanes[giver].waitingCount -= part
+  /// Moves waiting pairs from the longest queue to a device that has none, as many as make the two equal.
+  private mutating func give(to taker: Int) -> Bool {
+    let giver = lanes.indices.filter { $0 != taker }.max { lanes[$0].waitingCount < lanes[$1].waitingCount }
+    guard let giver, lanes[giver].waitingCount > 0 else { return false }
+    let (capacity, both) = (lanes[taker].capacity, lanes[taker].capacity + lanes[giver].capacity)
+    let share = ((lanes[taker].load + lanes[giver].load) * capacity + both - 1) / both
+    let part = min(share - lanes[taker].load, lanes[giver].waitingCount)
     guard part > 0 else { return false }
-    if part < count || isBegun { splits += 1 }
-    if moved.query == lastQuery {
-      if part == count, !isBegun { homes.remove(giver) }
+    move(atMost: part, from: giver, to: taker)
+    return true
+  }
+
+  /// Where all pairs together do not fill the devices, gives each its part of them: a device with half of its places
+  /// empty is slower by more than the query's part of a prompt costs.
+  private mutating func level() {
+    let live = lanes.indices.filter { !lanes[$0].isLost }
+    let places = live.reduce(0) { $0 + lanes[$1].capacity }
+    let total = live.reduce(0) { $0 + lanes[$1].load }
+    guard total <= places else { return }
+    func excess(_ lane: Int) -> Int {
+      min(lanes[lane].waitingCount, lanes[lane].load - (total * lanes[lane].capacity + places - 1) / places)
+    }
+    func want(_ lane: Int) -> Int { total * lanes[lane].capacity / places - lanes[lane].load }
+    while let giver = live.max(by: { excess($0) < excess($1) }),
+      let taker = live.max(by: { want($0) < want($1) }), excess(giver) > 0, want(taker) > 0
+    {
+      move(atMost: min(excess(giver), want(taker)), from: giver, to: taker)
+    }
+  }
+
+  /// Moves a waiting query that the giver has not begun, where one has no more than `count` pairs, else the end of one
+  /// query's pairs.
+  ///
+  /// - Parameter count: at least 1.
+  private mutating func move(atMost count: Int, from giver: Int, to taker: Int) {
+    let groups = lanes[giver].waiting
+    let whole = groups.indices.last {
+      groups[$0].pairs.count <= count && groups[$0].query != lanes[giver].lastTaken
+    }
+    guard let index = whole ?? groups.indices.last else { return }
+    let query = groups[index].query
+    let part = groups[index].pairs.suffix(count)
+    if whole == nil { splits += 1 }
+    if part.count == groups[index].pairs.count {
+      lanes[giver].waiting.remove(at: index)
+    } else {
+      lanes[giver].waiting[index].pairs.removeLast(part.count)
+    }
+    lanes[giver].waitingCount -= part.count
+    if query == lastQuery {
+      if whole != nil { homes.remove(giver) }
       homes.insert(taker)
     }
-    lanes[taker].append(moved)
-    return true
+    lanes[taker].append(Group(query: query, pairs: part))
   }
 }
