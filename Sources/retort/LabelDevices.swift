@@ -138,7 +138,9 @@ extension RunOptions {
     }
     return (0..<count).map { index in
       let share = all / count + (index < all % count ? 1 : 0)
-      return LabelDevices.Plan(name: "cpu \(index) (\(share) threads)") { try CPUBackend(threads: share) }
+      return LabelDevices.Plan(name: "cpu \(index) (\(share) of \(all) threads)") {
+        try CPUBackend(threads: share)
+      }
     }
   }
 }

@@ -87,7 +87,7 @@ import Testing
     let matcher = NaiveMatcher(grammar: grammar)
     let texts =
       try GeneratedConformanceTests.answers(grammar, count: 500, maxTokens: 300)
-      + GeneratedConformanceTests.answers(grammar, count: 500, maxTokens: 45)
+      + GeneratedConformanceTests.answers(grammar, count: 500, maxTokens: 90)
     for text in texts { #expect(matcher.matches(Array(text.utf8)), "\(text.debugDescription)") }
     #expect(Set(texts).count > 990)
   }
@@ -118,6 +118,8 @@ import Testing
     for (index, expression) in expressions.enumerated() {
       let ascii = expression.replacing("\\w", with: "[A-Za-z0-9_]").replacing("\\W", with: "[^A-Za-z0-9_]")
         .replacing("\\d", with: "[0-9]").replacing("\\D", with: "[^0-9]")
+        // Foundation's dot leaves out more line ends than ECMA's.
+        .replacing(".{2,4}", with: #"[^\n\r\u2028\u2029]{2,4}"#)
       let oracle = try NSRegularExpression(pattern: "^(?:\(ascii))\\z")
       let count = 1500 * (index + 1) / expressions.count - 1500 * index / expressions.count
       let texts = try GeneratedConformanceTests.answers(
