@@ -55,21 +55,24 @@ import Testing
     }
   }
 
-  @Test("Two devices write the bytes of one, and both have a part of the pairs", .timeLimit(.minutes(5)))
-  func sameBytes() throws {
+  @Test(
+    "Two devices, or two engines on the processor, write the bytes of one, and both have a part of the pairs",
+    .timeLimit(.minutes(5)), arguments: ["opencl", "cpu"])
+  func sameBytes(_ backend: String) throws {
     let pairs = (0..<13).map {
       #"{"pair_id":"p\#($0)","query":"query \#($0 / 3)","title":"item \#($0), red, 5 ft"}"#
     }
     let files = try JobFiles(pairs.joined(separator: "\n") + "\n")
     let model = try TwoDeviceTests.model(in: files.folder)
-    let devices = try TwoDeviceTests.devices()
+    let devices = backend == "cpu" ? [0, 1] : try TwoDeviceTests.devices()
     try #require(devices.count == 2)
     var texts: [[UInt8]] = []
     for list in ["\(devices[0])", "\(devices[0]),\(devices[1])"] {
       let output = files.folder + "/labels-\(list).jsonl"
       let outcome = try TwoDeviceTests.retort([
-        "label", "--model", model, "--input", files.input, "--output", output, "--backend", "opencl",
-        "--device", list, "--compute", "f32", "--template", "plain", "--context", "4000", "--batch", "2",
+        "label", "--model", model, "--input", files.input, "--output", output, "--backend", backend,
+        "--device", list, "--threads", "2", "--compute", "f32", "--template", "plain", "--context", "4000",
+        "--batch", "2",
         "--max-tokens", "1", "--outline", "free", "--json", "--quiet",
       ])
       try #require(outcome.status == 0, "\(outcome.errors)")
