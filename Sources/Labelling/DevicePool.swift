@@ -77,14 +77,16 @@ public final class DevicePool: PairLabeller {
     }
     let (results, lost, hasDevices) = mailbox.collect(waitingSeconds: 0.25)
     let errors = lost.map { devices[$0.device].named($0.error) }
-    if hasDevices { errors.forEach { deviceLost?($0) } }
-    guard !hasDevices else { return results }
+    if hasDevices {
+      for error in errors { deviceLost?(error) }
+      return results
+    }
     // What others finished first is handed over first; the error comes again at the next step.
     if !results.isEmpty {
       mailbox.locked { $0.lost = lost }
       return results
     }
-    errors.dropLast().forEach { deviceLost?($0) }
+    for error in errors.dropLast() { deviceLost?(error) }
     throw errors.last ?? RetortError(.noDevice, "every device failed", remedy: "See the errors before.")
   }
 
