@@ -31,6 +31,10 @@ int rk_has_avx512_bf16(void) {
 
 void rk_openmp_single_thread(void) {
   // The pool is the only owner of threads; oneDNN's OpenMP team would compete with it.
+  // The setting is the calling thread's own.
+  static _Thread_local int is_set = 0;
+  if (is_set) return;
+  is_set = 1;
   void (*set)(int) = (void (*)(int))dlsym(RTLD_DEFAULT, "omp_set_num_threads");
   if (set) set(1);
 }

@@ -15,6 +15,8 @@ final class ThreadPool: @unchecked Sendable {
 
   /// Runs `body(task, thread)` for tasks `0..<count` and returns when all are done.
   func run(_ count: Int, _ body: (_ task: Int, _ thread: Int) -> Void) {
+    // The calling thread works too, and need not be the one that made the backend.
+    rk_openmp_single_thread()
     guard count > 1, threads > 1 else {
       for task in 0..<max(count, 0) { body(task, 0) }
       return

@@ -62,7 +62,7 @@ public final class Engine {
     scheduler = Scheduler(
       limits: .init(sequences: max(1, limits.sequences), tokens: max(1, limits.stepTokens)),
       blocks: BlockManager(
-        blocks: max(1, (limits.cacheTokens + limits.blockSize - 1) / limits.blockSize),
+        blocks: (max(1, limits.cacheTokens) - 1) / limits.blockSize + 1,
         blockSize: limits.blockSize, sharesPrefixes: limits.prefixCache))
   }
 

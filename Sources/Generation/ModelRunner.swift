@@ -30,16 +30,21 @@ public final class ModelRunner: StepRunner, Sendable {
   public var vocabularySize: Int { model.configuration.vocabularySize }
 
   /// - Parameter cacheTokens: tokens that the cache holds in all, rounded up to whole blocks.
-  /// - Throws: `outOfMemory` where the cache does not fit.
+  /// - Throws: `outOfMemory` where the cache does not fit; `invalidArgument` for a size below 1.
   public init(
     model: any DecoderModel, backend: any Backend, cacheTokens: Int, blockSize: Int = ModelRunner.blockSize,
     cacheType: CacheType
   ) throws {
+    guard cacheTokens >= 1, blockSize >= 1 else {
+      throw RetortError(
+        .invalidArgument, "a cache of \(cacheTokens) tokens in blocks of \(blockSize)",
+        field: blockSize < 1 ? "blockSize" : "cacheTokens", remedy: "Give sizes of at least 1.")
+    }
     self.model = model
     self.backend = backend
     cache = try backend.makeKVCache(
       KVCacheSpec(
-        layers: model.configuration.layers, blocks: max(1, (cacheTokens + blockSize - 1) / blockSize),
+        layers: model.configuration.layers, blocks: (cacheTokens - 1) / blockSize + 1,
         blockSize: blockSize, kvHeads: model.configuration.kvHeads, headDim: model.configuration.headDim,
         dtype: cacheType))
   }

@@ -10,9 +10,12 @@ public struct PhaseTimes: Sendable, Hashable {
     /// The model but for attention, the share of rows that follow a sampled token.
     case decode
     case attention
-    /// Waiting for the device and reading back what is wanted of the logits.
+    /// What is asked of each row of logits: the masks of grammars, made or found.
+    case mask
+    /// Waiting for the device and reading back what is wanted of the logits; on a device that runs at once, the choice
+    /// among the logits, where masks are applied.
     case readBack = "read_back"
-    /// Choosing tokens, constraints, text, ends of sequences, records.
+    /// Choosing tokens, advancing grammars, text, ends of sequences, records.
     case sample
   }
 

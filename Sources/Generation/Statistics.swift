@@ -32,3 +32,17 @@ extension Engine {
     }
   }
 }
+
+extension Engine.Statistics {
+  /// The counts of several engines together.
+  public static func sum(_ all: [Engine.Statistics]) -> Engine.Statistics {
+    func sum(_ field: (Engine.Statistics) -> Int) -> Int { all.reduce(0) { $0 &+ field($1) } }
+    return Engine.Statistics(
+      steps: sum(\.steps), prefillTokens: sum(\.prefillTokens), decodeTokens: sum(\.decodeTokens),
+      computedPromptTokens: sum(\.computedPromptTokens), cachedPromptTokens: sum(\.cachedPromptTokens),
+      recomputedTokens: sum(\.recomputedTokens), preemptions: sum(\.preemptions),
+      blocks: Blocks(
+        total: sum(\.blocks.total), held: sum(\.blocks.held), shared: sum(\.blocks.shared),
+        idle: sum(\.blocks.idle), mostHeld: sum(\.blocks.mostHeld), evicted: sum(\.blocks.evicted)))
+  }
+}

@@ -88,10 +88,14 @@ public final class StepClock: StepRunner, @unchecked Sendable {
       nanoseconds: run.end - run.start, attention: step.attention, prefillRows: prefill, decodeRows: decode)
     let reading = step.reads.reduce(0) { $0 + ($1.end - $1.start) }
     times.add(reading, to: .readBack)
-    times.add(end - run.end - reading, to: .sample)
+    // What lies between the model and the first read is what rows are asked for: masks are made there.
+    let masked = step.reads.first?.start ?? run.end
+    times.add(masked - run.end, to: .mask)
+    times.add(end - masked - reading, to: .sample)
     guard keepsSpans else { return }
     keep("schedule", step.start, run.start)
     keep(decode == 0 ? "prefill" : prefill == 0 ? "decode" : "prefill and decode", run.start, run.end)
+    if masked > run.end { keep("mask", run.end, masked) }
     for read in step.reads { keep("read-back", read.start, read.end) }
     keep("sample", step.reads.last?.end ?? run.end, end)
   }

@@ -37,6 +37,8 @@ struct Generate: ParsableCommand {
   var repetitionPenalty: Float = 1
   @Option(help: "The same seed gives the same text.")
   var seed: UInt64 = 0
+  @Option(help: "Answers to the prompt, which differ in their seed; with --json a line each, in order.")
+  var samples = 1
   @Option(help: "Stop before this text; may be given several times.")
   var stop: [String] = []
   @Option(help: "1 reports each generated token's log-probability.")
@@ -49,6 +51,7 @@ struct Generate: ParsableCommand {
       throw ValidationError("Give either --prompt or --prompt-file.")
     }
     if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
+    if samples < 1 || samples > 1_000_000 { throw ValidationError("--samples must be from 1 to 1000000.") }
     if system != nil, !chat { throw ValidationError("--system needs --chat.") }
   }
 
@@ -58,8 +61,9 @@ struct Generate: ParsableCommand {
     let session = try ModelSession(modelOptions, options)
     let ids = encode(text, session)
     let limit = min(session.source.configuration.contextLength, context ?? ids.count + maxTokens)
+    let together = min(samples, Generate.together)
     let engine = try session.makeEngine(
-      sequences: 1, context: limit, cacheTokens: limit + ModelRunner.blockSize)
+      sequences: together, context: limit, cacheTokens: together * (limit + ModelRunner.blockSize))
     let constraint = try grammar.map {
       try TokenConstraint(
         $0,
@@ -72,6 +76,7 @@ struct Generate: ParsableCommand {
         seed: seed),
       maxTokens: maxTokens, stopStrings: stop, endTokens: session.tokenizer.endOfGenerationIDs,
       wantsLogProbabilities: logprobs > 0, constraint: constraint)
+    if samples > 1 { return try writeSamples(engine, request) }
     _ = try engine.add(request)
     let (completion, timings) = try drive(engine)
     if options.json {
@@ -87,6 +92,29 @@ struct Generate: ParsableCommand {
           format: "prefill %d tokens at %.0f/s, decode %d tokens at %.1f/s (%@, %@)", completion.promptTokens,
           timings.prefill, completion.tokens.count, timings.decode, session.backend.device.backend,
           session.compute.rawValue))
+    }
+  }
+
+  /// Answers that run together.
+  private static let together = 32
+
+  /// Writes all samples in the order of their seeds.
+  private func writeSamples(_ engine: Engine, _ request: GenerationRequest) throws {
+    let ids = try engine.add(request, samples: samples)
+    var done: [Int: Completion] = [:]
+    var next = ids[...]
+    while !engine.isIdle {
+      for event in try engine.step() {
+        switch event {
+        case .text: break
+        case .failed(_, let error): throw error
+        case .finished(let id, let completion): done[id] = completion
+        }
+      }
+      while let id = next.first, let completion = done.removeValue(forKey: id) {
+        next = next.dropFirst()
+        Output.write(options.json ? try Output.json(object(completion)) : completion.text + "\n")
+      }
     }
   }
 
@@ -140,14 +168,17 @@ struct Generate: ParsableCommand {
       .deviceFailure, "generation ended without a result", remedy: "This is an engine error; report it.")
   }
 
-  private func object(_ completion: Completion, _ timings: Timings) -> [String: Any] {
-    [
+  private func object(_ completion: Completion, _ timings: Timings? = nil) -> [String: Any] {
+    var object: [String: Any] = [
       "prompt_tokens": completion.promptTokens, "tokens": completion.tokens.map(Int.init),
       "text": completion.text, "logprobs": completion.logProbabilities.map(Double.init),
       "jumped_tokens": completion.jumpedTokens, "finish_reason": completion.finishReason.rawValue,
-      "timings": [
-        "prefill_tokens_per_second": timings.prefill, "decode_tokens_per_second": timings.decode,
-      ],
     ]
+    if let timings {
+      object["timings"] = [
+        "prefill_tokens_per_second": timings.prefill, "decode_tokens_per_second": timings.decode,
+      ]
+    }
+    return object
   }
 }

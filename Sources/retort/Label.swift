@@ -54,7 +54,7 @@ struct Label: ParsableCommand {
   var maxTokens = 192
   @Option(help: "Label only the input's first rows, so many.")
   var limit: Int?
-  @Option(help: "Pairs in flight together.")
+  @Option(help: "Pairs in flight together on each device.")
   var batch = 32
   @Option(help: "Tokens that a prompt and its answer may take.")
   var context = 2048
@@ -95,7 +95,8 @@ struct Label: ParsableCommand {
     try Ledger.checkIsFree(path: ledgerPath)
     let fingerprint = try InputFingerprint(path: input, format: reader.format)
     let modelOptions = modelOptions(model)
-    let session = try ModelSession(modelOptions, options)
+    let devices = try LabelDevices(modelOptions, options)
+    let session = devices.first
     let context = min(context, session.source.configuration.contextLength)
     let prompt = RelevancePrompt(labels: labelSet, reasoning: reasoning)
     let identity = JobIdentity(
@@ -104,24 +105,28 @@ struct Label: ParsableCommand {
       settings: settings(session, context: context, labels: labelSet))
     let ledger = try Ledger(
       path: ledgerPath, identity: identity, details: ["path of input": input], restart: restart)
-    // Typical prompts take less than half of the context; where blocks run out, sequences wait.
-    let engine = try session.makeEngine(
-      sequences: batch, context: context, cacheTokens: max(context, batch * min(context, 1024)))
     let encoder = try PromptEncoder(
       prompt: prompt, tokenizer: session.tokenizer, template: session.template, form: outline,
       vocabularySize: session.source.configuration.vocabularySize)
-    let labeller = EngineLabeller(
-      engine: engine, encoder: encoder,
-      settings: .init(maxTokens: maxTokens, batch: batch, model: session.name))
+    let (pool, labellers) = try devices.makePool { session in
+      // Typical prompts take less than half of the context; where blocks run out, sequences wait.
+      let engine = try session.makeEngine(
+        sequences: batch, context: context, cacheTokens: max(context, batch * min(context, 1024)))
+      return EngineLabeller(
+        engine: engine, encoder: encoder,
+        settings: .init(maxTokens: maxTokens, batch: batch, model: session.name))
+    }
     let job = try LabelJob(
-      labeller: labeller, reader: reader, ledger: ledger, settings: .init(limit: limit, shard: part))
+      labeller: pool, reader: reader, ledger: ledger, settings: .init(limit: limit, shard: part))
     let shown = LabelProgress(isQuiet: quiet || options.json)
     try job.run { shown.update($0) }
+    pool.close()
     let progress = job.progress
     shown.finish(progress)
     let records = try LedgerReader(path: ledgerPath)
     try LabelOutput.write(records, output: output, before: limit)
-    try report(progress, engine.statistics, records, input: input, session)
+    let statistics = Engine.Statistics.sum(labellers.map(\.engine.statistics))
+    try report(progress, statistics, pool.counts, records, input: input, session)
     try ledger.close()
   }
 
@@ -146,8 +151,8 @@ struct Label: ParsableCommand {
   }
 
   private func report(
-    _ progress: JobProgress, _ statistics: Engine.Statistics, _ ledger: LedgerReader, input: String,
-    _ session: ModelSession
+    _ progress: JobProgress, _ statistics: Engine.Statistics, _ counts: [DevicePool.Count],
+    _ ledger: LedgerReader, input: String, _ session: ModelSession
   ) throws {
     let errors = LabelOutput.errorsPath(output)
     if options.json {
@@ -163,7 +168,7 @@ struct Label: ParsableCommand {
           "computed_prompt_tokens": statistics.computedPromptTokens,
           "cached_prompt_tokens": statistics.cachedPromptTokens,
           "prefill_tokens": statistics.prefillTokens, "decode_tokens": statistics.decodeTokens,
-          "preemptions": statistics.preemptions,
+          "preemptions": statistics.preemptions, "devices": LabelDevices.objects(counts),
         ]))
     }
     let rows = try LabelTable.rows(ledger, input: input, count: min(show, progress.done))
@@ -181,6 +186,7 @@ struct Label: ParsableCommand {
     if progress.truncatedNow > 0 {
       Output.write("\(progress.truncatedNow) rationales were cut at --max-tokens \(maxTokens)\n")
     }
+    Output.write(LabelDevices.text(counts))
     let before = progress.finished - progress.finishedNow
     if before > 0 { Output.write("\(before) pairs were done before\n") }
     Output.write("records: \(output)\n")

@@ -20,22 +20,52 @@ struct ModelSession {
 
   /// - Throws: what opening, checking and loading throw.
   init(_ options: ModelOptions, _ run: RunOptions) throws {
+    _ = try run.device?.single()
+    try self.init(options, showsProgress: !run.json, makeBackend: run.makeBackend)
+  }
+
+  /// - Parameter title: what the progress bar says.
+  /// - Throws: what opening, checking and loading throw.
+  init(
+    _ options: ModelOptions, showsProgress: Bool, title: String = "Loading",
+    makeBackend: () throws -> any Backend
+  ) throws {
     let start = DispatchTime.now().uptimeNanoseconds
     source = try ModelSource(path: ModelPath.resolve(options.model))
     tokenizer = try Tokenizer(VocabularySpec(source))
     template = try ModelSession.template(options.template, tokenizer)
-    backend = try run.makeBackend()
+    backend = try makeBackend()
     compute = try ModelRegistry.resolve(options.compute, source: source, backend: backend)
     let headDim = source.configuration.headDim
     cacheType = run.kvCache.type(compute, headDim: headDim, backend: backend)
     try backend.checkCache(cacheType, headDim: headDim)
-    let bar = ProgressBar("Loading", total: 100, isEnabled: !run.json)
+    model = try ModelSession.load(source, backend, compute, showsProgress ? title : nil)
+    loadSeconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
+  }
+
+  /// The model of another session on a backend of its own, with a copy of the weights.
+  ///
+  /// - Throws: what loading throws.
+  init(_ other: ModelSession, showsProgress: Bool, title: String, makeBackend: () throws -> any Backend)
+    throws
+  {
+    let start = DispatchTime.now().uptimeNanoseconds
+    (source, tokenizer, template) = (other.source, other.tokenizer, other.template)
+    (backend, compute, cacheType) = (try makeBackend(), other.compute, other.cacheType)
+    try backend.checkCache(cacheType, headDim: source.configuration.headDim)
+    model = try ModelSession.load(source, backend, compute, showsProgress ? title : nil)
+    loadSeconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
+  }
+
+  private static func load(
+    _ source: ModelSource, _ backend: any Backend, _ compute: ComputeMode, _ title: String?
+  ) throws -> any DecoderModel {
+    let bar = ProgressBar(title ?? "", total: 100, isEnabled: title != nil)
     let shown = Shown(bar)
-    model = try ModelRegistry.loadDecoder(source, backend: backend, compute: compute) {
+    defer { bar.finish() }
+    return try ModelRegistry.loadDecoder(source, backend: backend, compute: compute) {
       shown.bar.update(Int($0 * 100))
     }
-    bar.finish()
-    loadSeconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
   }
 
   // The loader reports from the thread that called it.

@@ -33,8 +33,11 @@ struct RunOptions: ParsableArguments {
   @Option(help: "Where to run: auto takes an OpenCL GPU if there is one, else the CPU.")
   var backend: BackendChoice = .auto
 
-  @Option(help: "The OpenCL device's number in 'retort devices'.")
-  var device: Int?
+  @Option(
+    help: ArgumentHelp(
+      "The OpenCL device's number in 'retort devices'; 'retort label' takes several, too.",
+      valueName: "n|n,n,…|all"))
+  var device: DeviceList?
 
   @Option(help: "Threads of the CPU backend; all processors by default.")
   var threads: Int?
@@ -50,22 +53,23 @@ struct RunOptions: ParsableArguments {
   @Flag(help: "Print JSON for machines instead of text for people.")
   var json = false
 
-  /// - Throws: `noDevice` where the asked device is not there.
+  /// - Throws: `noDevice` where the asked device is not there; a usage error where several are asked for.
   func makeBackend() throws -> any Backend {
+    let number = try device?.single()
     switch backend {
     case .cpu: return try CPUBackend(threads: threads)
-    case .opencl: return try OpenCLBackend(device: openCLDevice())
+    case .opencl: return try OpenCLBackend(device: openCLDevice(number))
     case .auto:
-      if device != nil { return try OpenCLBackend(device: openCLDevice()) }
+      if number != nil { return try OpenCLBackend(device: openCLDevice(number)) }
       let gpu = (try? OpenCLPlatforms.devices())?.first { $0.kind == .gpu }
       if let gpu { return try OpenCLBackend(device: gpu) }
       return try CPUBackend(threads: threads)
     }
   }
 
-  private func openCLDevice() throws -> OpenCLDevice {
+  func openCLDevice(_ number: Int?) throws -> OpenCLDevice {
     let devices = try OpenCLPlatforms.devices()
-    let index = device ?? devices.first { $0.kind == .gpu }?.index ?? devices.first?.index ?? 0
+    let index = number ?? devices.first { $0.kind == .gpu }?.index ?? devices.first?.index ?? 0
     guard let found = devices.first(where: { $0.index == index }) else {
       throw RetortError(
         .noDevice, "there is no OpenCL device \(index)", field: "device",

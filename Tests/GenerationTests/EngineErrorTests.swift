@@ -1,5 +1,6 @@
 import Basics
 import Testing
+import Transformers
 
 @testable import Generation
 
@@ -77,6 +78,19 @@ import Testing
     let limits = Engine.Limits(sequences: 0, stepTokens: 0, context: 40, cacheTokens: 40)
     let completion = try Engine.alone(GenerationRequest(prompt: [1, 2], maxTokens: 3), limits).get()
     #expect(completion.tokens.count == 3)
+  }
+
+  @Test("A cache of no size is refused by the field, before anything is allocated")
+  func cacheOfNoSize() throws {
+    let backend = try ModelPlace.cpu.backend
+    let model = try ModelRegistry.loadDecoder(GoldenModel.all[0].source(), backend: backend, compute: .f32)
+    for (tokens, block, field) in [(64, 0, "blockSize"), (64, -1, "blockSize"), (0, 16, "cacheTokens")] {
+      let error = thrown {
+        _ = try ModelRunner(
+          model: model, backend: backend, cacheTokens: tokens, blockSize: block, cacheType: .f32)
+      }
+      #expect(error?.code == .invalidArgument && error?.field == field)
+    }
   }
 
   @Test("A request that asks for nothing ends at once")
