@@ -30,7 +30,7 @@ public struct QueryBootstrap: Sendable, Equatable {
       let words = philox.words(UInt64(block / 4), UInt64(number))
       for lane in 0..<min(4, queries - block) {
         // The high word of the product: the bias is below queries / 2³².
-        weights[Int(UInt64(words[lane]) * UInt64(queries) >> 32)] += 1
+        weights[Int((UInt64(words[lane]) * UInt64(queries)) >> 32)] += 1
       }
     }
     return weights
