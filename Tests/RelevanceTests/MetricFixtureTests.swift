@@ -13,21 +13,21 @@ struct MetricCase: Decodable, Sendable, CustomTestStringConvertible {
   }
 
   struct Values: Decodable, Sendable {
-    let accuracy, macro_f1, weighted_f1, auc, spearman, ndcg_at_10, ece, log_loss: Double?
+    let accuracy, macroF1, weightedF1, auc, spearman, ndcgAt10, ece, logLoss: Double?
     let labels: [Label]?
     let confusion: [[Int]]?
-    let ranked_queries: Int?
+    let rankedQueries: Int?
 
     subscript(metric: Metric) -> Double? {
       switch metric {
       case .accuracy: accuracy
-      case .macroF1: macro_f1
-      case .weightedF1: weighted_f1
+      case .macroF1: macroF1
+      case .weightedF1: weightedF1
       case .auc: auc
       case .spearman: spearman
-      case .ndcgAt10: ndcg_at_10
+      case .ndcgAt10: ndcgAt10
       case .ece: ece
-      case .logLoss: log_loss
+      case .logLoss: logLoss
       }
     }
   }
@@ -47,7 +47,9 @@ struct MetricCase: Decodable, Sendable, CustomTestStringConvertible {
   static func all() throws -> [MetricCase] {
     let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     let data = try Data(contentsOf: tests.appendingPathComponent("Fixtures/metrics/cases.json"))
-    return try JSONDecoder().decode([MetricCase].self, from: data)
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    return try decoder.decode([MetricCase].self, from: data)
   }
 
   func pairs() throws -> JudgedPairs {
@@ -84,7 +86,7 @@ struct MetricCase: Decodable, Sendable, CustomTestStringConvertible {
           "\(entry.name), \(metric): \(String(describing: found[metric].value))")
         #expect((found.notes[metric.rawValue] != nil) == (entry.expected[metric] == nil))
       }
-      #expect(found.counts.rankedQueries == entry.expected.ranked_queries)
+      #expect(found.counts.rankedQueries == entry.expected.rankedQueries)
     }
   }
 
