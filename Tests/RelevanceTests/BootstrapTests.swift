@@ -138,6 +138,39 @@ import Testing
     }
   }
 
+  @Test func aReportSurvivesJSONBesideItsMetrics() throws {
+    let bootstrap = try QueryBootstrap(resamples: 10)
+    let (one, other) = (
+      try pairs(seed: 1, queries: 9, skill: 0.4), try pairs(seed: 2, queries: 9, skill: 0.8)
+    )
+    let coverage = EvaluationInput.Coverage(
+      evaluated: one.count, missing: 1, unmatched: 2, unlabelled: 3, badRows: 4)
+    let settings = EvaluationSettings(
+      input: "i", predictions: ["a", "b"], relevant: ["exact"], spearman: .grade, bootstrap: bootstrap,
+      fewPairs: 3, train: nil, rareWords: 1)
+    let evaluation = Evaluation(one, bootstrap: bootstrap)
+    let comparison = try EvaluationComparison(one, other, bootstrap: bootstrap)
+    let report = EvaluationReport(
+      overall: evaluation, slices: ["few_pairs": evaluation], coverage: coverage, settings: settings)
+    let compared = EvaluationReport(
+      overall: comparison, slices: ["few_pairs": comparison], coverage: coverage, settings: settings)
+    let data = try JSONEncoder().encode(report)
+    #expect(try JSONDecoder().decode(EvaluationReport<Evaluation>.self, from: data) == report)
+    let keys = try foundationObject(String(decoding: data, as: UTF8.self)).keys
+    #expect(
+      Set(keys)
+        == Set(Metric.allCases.map(\.rawValue)).union([
+          "counts", "labels", "confusion", "calibration", "notes", "slices", "coverage", "settings",
+        ]))
+    let comparedData = try JSONEncoder().encode(compared)
+    #expect(
+      try JSONDecoder().decode(EvaluationReport<EvaluationComparison>.self, from: comparedData) == compared)
+    #expect(
+      Set(try foundationObject(String(decoding: comparedData, as: UTF8.self)).keys) == [
+        "a", "b", "difference", "slices", "coverage", "settings",
+      ])
+  }
+
   @Test func anEvaluationSurvivesJSONAndWritesNull() throws {
     let evaluation = Evaluation(
       try pairs(seed: 3, queries: 12, skill: 0.5), bootstrap: try QueryBootstrap(resamples: 20))
@@ -151,5 +184,9 @@ import Testing
       #expect(Set(estimate.keys) == ["value", "low", "high"])
       #expect(estimate.values.allSatisfy { $0 is NSNull }, "\(metric)")
     }
+    let labels = try #require(object["labels"] as? [[String: Any]])
+    #expect(labels.count == 3 && labels.allSatisfy { $0["f1"] is NSNull && $0["gold"] as? Int == 0 })
+    let bins = try #require(object["calibration"] as? [[String: Any]])
+    #expect(bins.count == 15 && bins.allSatisfy { $0["accuracy"] is NSNull })
   }
 }

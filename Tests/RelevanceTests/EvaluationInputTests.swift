@@ -131,6 +131,13 @@ import Testing
     }
   }
 
+  @Test func aGapIsLaidToTheFileThatHasIt() throws {
+    let files = [try predictions([record("a"), record("b")]), try predictions([record("b")])]
+    let rows = try gold([row("a"), row("b")])
+    let error = try #require(thrownError { _ = try EvaluationInput(gold: rows, predictions: files) })
+    #expect(error.file == files[1].path)
+  }
+
   @Test func aPairCountsAsPredictedOnlyWhereEveryFileHasIt() throws {
     let input = try EvaluationInput(
       gold: gold([row("a"), row("b"), row("c")]),

@@ -28,6 +28,18 @@ public struct Evaluation: Sendable, Equatable {
     public let f1: Double?
     public let gold: Int
     public let predicted: Int
+
+    // As in MetricEstimate: null, not absent.
+    public func encode(to encoder: any Encoder) throws {
+      var container = encoder.container(keyedBy: CodingKeys.self)
+      try container.encode(label, forKey: .label)
+      try container.encode(relevant, forKey: .relevant)
+      try container.encode(precision, forKey: .precision)
+      try container.encode(recall, forKey: .recall)
+      try container.encode(f1, forKey: .f1)
+      try container.encode(gold, forKey: .gold)
+      try container.encode(predicted, forKey: .predicted)
+    }
   }
 
   /// Pairs whose predicted label has a probability above `low`, up to `high`.
@@ -39,6 +51,15 @@ public struct Evaluation: Sendable, Equatable {
     public let confidence: Double?
     /// The share of right labels; nil in an empty bin.
     public let accuracy: Double?
+
+    public func encode(to encoder: any Encoder) throws {
+      var container = encoder.container(keyedBy: CodingKeys.self)
+      try container.encode(low, forKey: .low)
+      try container.encode(high, forKey: .high)
+      try container.encode(pairs, forKey: .pairs)
+      try container.encode(confidence, forKey: .confidence)
+      try container.encode(accuracy, forKey: .accuracy)
+    }
   }
 
   public let metrics: [Metric: MetricEstimate]

@@ -55,10 +55,9 @@ public struct EvaluationInput: Sendable {
     }
     let known = Set(file.pairs.map(\.pairID)).union(file.unlabelled.map(\.pairID))
     let unmatched = Set(files.flatMap { $0.predictions.keys }).subtracting(known).sorted()
-    let names = files.map(\.path).joined(separator: ", ")
     let problems = EvaluationInput.problems(
       file, missing: missing, unmatched: unmatched.map { GapList.Entry(pairID: $0, line: nil) },
-      predictions: names)
+      files)
     if gaps == .refused, let problem = problems.first { throw problem }
     guard !gold.isEmpty else {
       throw problems.first
@@ -75,9 +74,12 @@ public struct EvaluationInput: Sendable {
   }
 
   private static func problems(
-    _ file: GoldFile, missing: [GapList.Entry], unmatched: [GapList.Entry], predictions: String
+    _ file: GoldFile, missing: [GapList.Entry], unmatched: [GapList.Entry], _ files: [PredictionFile]
   ) -> [RetortError] {
     var problems: [RetortError] = []
+    func names(_ isConcerned: (PredictionFile) -> Bool) -> String {
+      files.filter(isConcerned).map(\.path).joined(separator: ", ")
+    }
     if let first = file.badRows.first {
       problems.append(
         RetortError(
@@ -97,7 +99,7 @@ public struct EvaluationInput: Sendable {
         RetortError(
           .malformedFile,
           "\(missing.count) of \(file.pairs.count) pairs have no prediction: \(GapList.text(missing))",
-          file: predictions, field: "pair_id",
+          file: names { file in missing.contains { file.predictions[$0.pairID] == nil } }, field: "pair_id",
           remedy: "Predict them too, or pass --partial to evaluate the other pairs."))
     }
     if !unmatched.isEmpty {
@@ -105,7 +107,7 @@ public struct EvaluationInput: Sendable {
         RetortError(
           .malformedFile,
           "\(unmatched.count) predictions are of pairs that the input has not: \(GapList.text(unmatched))",
-          file: predictions, field: "pair_id",
+          file: names { file in unmatched.contains { file.predictions[$0.pairID] != nil } }, field: "pair_id",
           remedy: "Pass the input that was predicted, or --partial to leave those predictions out."))
     }
     return problems
