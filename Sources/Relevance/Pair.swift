@@ -14,11 +14,13 @@ public struct Pair: Sendable, Equatable {
   public let attributes: String?
   /// The human label, as the input spells it.
   public let label: String?
+  /// The annotators' mean, where the input gives one as a number.
+  public let grade: Double?
 
   public init(
     pairID: String, pairIDIsSynthesized: Bool = false, queryID: String? = nil, query: String,
     itemID: String? = nil, title: String, description: String? = nil, attributes: String? = nil,
-    label: String? = nil
+    label: String? = nil, grade: Double? = nil
   ) {
     self.pairID = pairID
     self.pairIDIsSynthesized = pairIDIsSynthesized
@@ -29,6 +31,7 @@ public struct Pair: Sendable, Equatable {
     self.description = description
     self.attributes = attributes
     self.label = label
+    self.grade = grade
   }
 }
 
@@ -41,7 +44,7 @@ extension Pair {
       queryID: try Pair.scalar("query_id", fields), query: try Pair.required("query", fields),
       itemID: try Pair.scalar("item_id", fields), title: try Pair.required("title", fields),
       description: try Pair.text("description", fields), attributes: try Pair.joined("attributes", fields),
-      label: try Pair.scalar("label", fields))
+      label: try Pair.scalar("label", fields), grade: Pair.number("grade", fields))
   }
 
   private static func required(_ name: String, _ fields: [String: JSONValue]) throws -> String {
@@ -71,6 +74,15 @@ extension Pair {
   private static func scalar(_ name: String, _ fields: [String: JSONValue]) throws -> String? {
     if case .number(let digits)? = fields[name] { return digits }
     return try text(name, fields)
+  }
+
+  /// A finite number, also one written as text, as in a table; anything else is as good as absent.
+  private static func number(_ name: String, _ fields: [String: JSONValue]) -> Double? {
+    switch fields[name] {
+    case .number(let digits), .string(let digits):
+      Double(digits.trimmedWhitespace).flatMap { $0.isFinite ? $0 : nil }
+    default: nil
+    }
   }
 
   /// Attributes may also be an object or an array of plain values: `colour: red; size: 3`.

@@ -42,7 +42,7 @@ import Testing
         + #""attributes": "a", "label": "exact", "grade": 3.0}"#)
     let pair = Pair(
       pairID: "p", queryID: "q", query: "tap", itemID: "i", title: "Moen", description: "d", attributes: "a",
-      label: "exact")
+      label: "exact", grade: 3)
     #expect(rows == [.pair(pair, line: 1)])
   }
 

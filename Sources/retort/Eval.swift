@@ -1,0 +1,125 @@
+import ArgumentParser
+import Basics
+import Foundation
+import Relevance
+
+extension GoldFile.Value: ExpressibleByArgument {}
+
+struct Eval: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measures predictions against the input's gold labels, with 95 % intervals.",
+    discussion: """
+      Predictions are records as 'retort label' writes them; they are joined to the input's rows by pair_id. A row
+      without a label or a prediction, a row that cannot be read and a prediction without a row are errors (exit
+      code 1); with --partial they are counted, named on standard error and left out. Intervals and p-values come
+      from resampling queries.
+
+      Example: retort eval --predictions labels.jsonl --input pairs.jsonl --labels labels.json
+      Example: retort eval --compare a.jsonl b.jsonl --input pairs.jsonl --train train.jsonl --json
+      """)
+
+  @Option(help: "Records as 'retort label' writes them.")
+  var predictions: String?
+  @Option(
+    parsing: .upToNextOption,
+    help: ArgumentHelp(
+      "Two files of records to compare in place of --predictions: differences are the second's less the first's.",
+      valueName: "a> <b"))
+  var compare: [String] = []
+  @Option(help: "Pairs with gold labels in the field 'label': .jsonl, .csv or .tsv.")
+  var input: String
+  @Option(help: "The label set: names, gains, definitions; exact, partial, irrelevant by default.")
+  var labels: String?
+  @Option(
+    help: ArgumentHelp(
+      "Labels that count as relevant in the area under the curve; by default those above the lowest gain.",
+      valueName: "name,name"))
+  var relevant: String?
+  @Option(
+    help: ArgumentHelp(
+      "What Spearman's correlation holds scores against: the label's gain or the input's field 'grade'.",
+      valueName: "gain|grade"))
+  var spearman: GoldFile.Value = .gain
+  @Option(help: "Bootstrap resamples of the queries; 0 leaves the intervals out.")
+  var resamples = 1000
+  @Option(help: "The resamples' seed.")
+  var seed: UInt64 = 0
+  @Option(help: "Queries with at most so many pairs are a slice of their own.")
+  var fewPairs = 3
+  @Option(help: "Training pairs: queries with words that are rare in them are a slice of their own.")
+  var train: String?
+  @Option(help: "A word is rare where fewer training queries have it.")
+  var rareWords = 1
+  @Flag(help: "Evaluate the pairs that have a label and a prediction, and count the others.")
+  var partial = false
+  @Flag(help: "Print JSON for machines instead of text for people.")
+  var json = false
+
+  func validate() throws {
+    guard (predictions == nil) != compare.isEmpty else {
+      throw ValidationError("Give either --predictions <file> or --compare <a> <b>.")
+    }
+    guard compare.isEmpty || compare.count == 2 else {
+      throw ValidationError("--compare takes two files, found \(compare.count).")
+    }
+    if !(0...QueryBootstrap.maximumResamples).contains(resamples) {
+      throw ValidationError("--resamples must be from 0 to \(QueryBootstrap.maximumResamples).")
+    }
+    if fewPairs < 1 { throw ValidationError("--few-pairs must be at least 1.") }
+    if rareWords < 1 { throw ValidationError("--rare-words must be at least 1.") }
+  }
+
+  func run() throws {
+    let labelSet = try labels.map { try LabelSet(path: $0) } ?? .standard
+    let bootstrap = try QueryBootstrap(resamples: resamples, seed: seed)
+    let files = predictions.map { [$0] } ?? compare
+    let gold = try GoldFile(path: input, labels: labelSet, value: spearman)
+    let joined = try EvaluationInput(
+      gold: gold, predictions: files.map { try PredictionFile(path: $0, labels: labelSet) },
+      gaps: partial ? .counted : .refused)
+    for warning in joined.warnings { Output.note("warning: \(warning)") }
+    let slices = try slices(joined.gold)
+    let names = relevant?.split(separator: ",").map(String.init)
+    func judged(_ file: Int, _ rows: [Int]?) throws -> JudgedPairs {
+      let rows = rows ?? Array(joined.gold.indices)
+      return try JudgedPairs(
+        labels: labelSet, gold: rows.map { joined.gold[$0] },
+        predictions: rows.map { joined.predictions[file][$0] }, relevant: names)
+    }
+    let all = try judged(0, nil)
+    let settings = EvaluationSettings(
+      input: input, predictions: files,
+      relevant: zip(labelSet.names, all.isRelevant).filter { $1 }.map { $0.0 }, spearman: spearman,
+      bootstrap: bootstrap, fewPairs: fewPairs, train: train, rareWords: rareWords)
+    if compare.isEmpty {
+      let report = EvaluationReport(
+        overall: Evaluation(all, bootstrap: bootstrap),
+        slices: try slices.mapValues { Evaluation(try judged(0, $0), bootstrap: bootstrap) },
+        coverage: joined.coverage, settings: settings)
+      return Output.write(try json ? Eval.encoded(report) : EvalTable.text(report))
+    }
+    let report = EvaluationReport(
+      overall: try EvaluationComparison(all, judged(1, nil), bootstrap: bootstrap),
+      slices: try slices.mapValues {
+        try EvaluationComparison(judged(0, $0), judged(1, $0), bootstrap: bootstrap)
+      },
+      coverage: joined.coverage, settings: settings)
+    Output.write(try json ? Eval.encoded(report) : EvalTable.text(report))
+  }
+
+  private func slices(_ gold: [GoldPair]) throws -> [String: [Int]] {
+    var slices = ["few_pairs": LongTail.fewPairs(gold, atMost: fewPairs)]
+    if let train {
+      slices["rare_words"] = LongTail.rareWords(
+        gold, in: try TrainingWords(path: train), fewerThan: rareWords)
+    }
+    return slices
+  }
+
+  /// One line, keys sorted, so that equal results are equal bytes.
+  private static func encoded(_ report: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
+  }
+}
