@@ -6,7 +6,6 @@ import Labelling
 import Relevance
 import Tensors
 
-extension RelevancePrompt.Reasoning: ExpressibleByArgument {}
 extension LedgerExport.Format: ExpressibleByArgument {}
 extension PromptEncoder.Form: ExpressibleByArgument {}
 
@@ -41,10 +40,7 @@ struct Label: ParsableCommand {
   var input: String?
   @Option(help: "Where the records go, as JSON Lines.")
   var output: String
-  @Option(help: "The label set: names, gains, definitions; exact, partial, irrelevant by default.")
-  var labels: String?
-  @Option(help: ArgumentHelp("full reasons first, none names the label at once.", valueName: "full|none"))
-  var reasoning: RelevancePrompt.Reasoning = .full
+  @OptionGroup var promptOptions: PromptOptions
   @Option(
     help: ArgumentHelp(
       "fixed holds rationales to the outline by a grammar, so that each has all verdicts; free only asks for it.",
@@ -89,7 +85,7 @@ struct Label: ParsableCommand {
       return try LedgerExport.write(LedgerReader(path: ledgerPath), as: export) { Output.write($0) }
     }
     guard let model, let input else { return }
-    let labelSet = try labels.map { try LabelSet(path: $0) } ?? .standard
+    let prompt = try promptOptions.prompt()
     let part = try shard.map { try JobShard($0) }
     let reader = try PairReader(path: input)
     try Ledger.checkIsFree(path: ledgerPath)
@@ -97,11 +93,10 @@ struct Label: ParsableCommand {
     let modelOptions = modelOptions(model)
     let session = try ModelSession(modelOptions, options)
     let context = min(context, session.source.configuration.contextLength)
-    let prompt = RelevancePrompt(labels: labelSet, reasoning: reasoning)
     let identity = JobIdentity(
       input: fingerprint, promptHash: prompt.promptHash, model: session.name,
       modelFingerprint: try ModelFingerprint.of(path: session.source.path), shard: part,
-      settings: settings(session, context: context, labels: labelSet))
+      settings: settings(session, context: context, labels: prompt.labels))
     let ledger = try Ledger(
       path: ledgerPath, identity: identity, details: ["path of input": input], restart: restart)
     // Typical prompts take less than half of the context; where blocks run out, sequences wait.
@@ -139,7 +134,8 @@ struct Label: ParsableCommand {
     [
       "backend": session.backend.device.backend, "compute": session.compute.rawValue,
       "context": String(context), "labels": labels.names.joined(separator: ", "),
-      "max-tokens": String(maxTokens), "outline": outline.rawValue, "reasoning": reasoning.rawValue,
+      "max-tokens": String(maxTokens), "outline": outline.rawValue,
+      "reasoning": promptOptions.reasoning.rawValue,
       "template": template ?? "of the model",
     ]
   }
