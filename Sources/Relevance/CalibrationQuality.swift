@@ -14,6 +14,13 @@ public struct CalibrationQuality: Sendable, Equatable {
   /// The share of pairs whose most probable label is the human one.
   public let accuracy: Double
 
+  public init(count: Int, logLoss: Double, calibrationError: Double, accuracy: Double) {
+    self.count = count
+    self.logLoss = logLoss
+    self.calibrationError = calibrationError
+    self.accuracy = accuracy
+  }
+
   /// - Parameter distributions: probabilities in label-set order with the human label's place; all zero of none.
   public init(_ distributions: [(probabilities: [Double], label: Int)]) {
     var loss = 0.0

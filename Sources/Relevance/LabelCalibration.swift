@@ -5,7 +5,7 @@ import Foundation
 ///
 /// Source: Guo et al., "On Calibration of Modern Neural Networks" (2017), vector scaling with one temperature for
 /// all labels. docs/method.md says how it is fitted.
-public struct LabelCalibration: Sendable, Equatable {
+public struct LabelCalibration: Sendable, Equatable, CustomStringConvertible {
   /// Smaller probabilities count as this one, so that a zero has a logarithm.
   public static let leastProbability = 1e-30
   /// Temperatures that are accepted and fitted.
@@ -33,6 +33,12 @@ public struct LabelCalibration: Sendable, Equatable {
     self.name = name
     self.temperature = temperature
     self.bias = bias
+  }
+
+  /// Name and numbers, for a job's settings: equal where the map is equal.
+  public var description: String {
+    (name.map { "\($0), " } ?? "") + "temperature \(temperature)"
+      + (bias.isEmpty ? "" : ", bias \(bias.map(\.description).joined(separator: " "))")
   }
 
   /// The calibrated distribution.
