@@ -28,11 +28,11 @@ struct AgreementMeasurement {
     var mode = ""
     /// After the reference's own rationale.
     var forced: [Int: LabelDistribution] = [:]
-    var agreement = LabelAgreement()
+    var agreement = LabelAgreement([])
     var seconds = 0.0
     /// After the mode's own rationale, where asked for.
     var free: Labels?
-    var freeAgreement = LabelAgreement()
+    var freeAgreement = LabelAgreement([])
     /// Pairs whose own rationale is the reference's, token for token.
     var sameAnswers = 0
   }
@@ -102,11 +102,10 @@ struct AgreementMeasurement {
   private func agreement(_ reference: [Int: LabelDistribution], _ candidate: [Int: LabelDistribution])
     -> LabelAgreement
   {
-    var agreement = LabelAgreement()
-    for work in pairs {
-      guard let one = reference[work.row], let other = candidate[work.row] else { continue }
-      agreement.add(.init(reference: one, candidate: other))
-    }
-    return agreement
+    LabelAgreement(
+      pairs.compactMap { work in
+        guard let one = reference[work.row], let other = candidate[work.row] else { return nil }
+        return (one, other)
+      })
   }
 }

@@ -13,19 +13,33 @@ struct AgreementReport {
     var out =
       "\(reference.model), \(reference.backend), reasoning \(prompt.reasoning.rawValue): "
       + "\(reference.distributions.count) pairs in \(reference.mode) "
-    out += String(format: "(%.1f s)\n\n", reference.seconds)
-    out += "mode   rationale      pairs  flips        95 %         TV mean  TV max  KL mean  margin\n"
+    out += String(format: "(%.1f s): ", reference.seconds)
+    out += labelCounts.map { "\($0.name) \($0.count)" }.joined(separator: ", ") + "\n\n"
+    out +=
+      "mode   rationale      pairs  flips        95 %        centred  TV mean  TV max  KL mean  margin       r\n"
     for comparison in comparisons {
       let text = prompt.reasoning == .direct ? "none" : "reference's"
       out += line(comparison.mode, text, comparison.agreement)
       if comparison.free != nil { out += line(comparison.mode, "its own", comparison.freeAgreement) }
     }
-    out += "\nflips: pairs whose most probable label differs; TV: total variation of the two distributions;\n"
-    out += "margin: the largest lead of the reference's label over the next where it flipped\n"
+    out += """
+
+      flips: pairs whose most probable label differs; centred: the same after taking away what the reference gives
+      each label on average; TV: total variation of the two distributions; margin: the largest lead of the
+      reference's label over the next where it flipped; r: correlation of the expected gains
+
+      """
     for comparison in comparisons where comparison.free != nil {
       out += "\(comparison.mode) wrote the reference's rationale for \(comparison.sameAnswers) pairs\n"
     }
     return out
+  }
+
+  /// How often the reference gives each label.
+  private var labelCounts: [(name: String, count: Int)] {
+    prompt.labels.names.map { name in
+      (name, reference.distributions.values.count { $0.label.name == name })
+    }
   }
 
   private func line(_ mode: String, _ rationale: String, _ agreement: LabelAgreement) -> String {
@@ -35,10 +49,13 @@ struct AgreementReport {
     let interval = agreement.flipInterval
     return pad(mode, 7) + pad(rationale, 13)
       + String(
-        format: "%7d %6d %5.2f %% %5.2f–%5.2f %8.4f %7.4f %8.5f %7.3f\n", agreement.pairs, agreement.flips,
+        format: "%7d %6d %5.2f %% %5.2f–%5.2f %7.2f %% %8.4f %7.4f %8.5f %7.3f", agreement.pairs,
+        agreement.flips,
         agreement.flipRate * 100, interval.lowerBound * 100, interval.upperBound * 100,
+        agreement.centredFlipRate * 100,
         agreement.meanTotalVariation, agreement.maximumTotalVariation, agreement.meanDivergence,
         agreement.maximumFlippedMargin)
+      + (agreement.scoreCorrelation.map { String(format: " %7.4f\n", $0) } ?? "       –\n")
   }
 
   /// - Throws: what `JSONSerialization` throws.
@@ -46,7 +63,10 @@ struct AgreementReport {
     try Output.json([
       "model": reference.model, "backend": reference.backend, "reference": reference.mode,
       "reasoning": prompt.reasoning.rawValue, "prompt_hash": prompt.promptHash,
-      "pairs": reference.distributions.count, "reference_seconds": reference.seconds,
+      "pairs": reference.distributions.count,
+      "reference_labels": Dictionary(
+        labelCounts.map { ($0.name, $0.count) }, uniquingKeysWith: { first, _ in first }),
+      "reference_seconds": reference.seconds,
       "modes": comparisons.map { comparison -> [String: Any] in
         var fields: [String: Any] = [
           "compute": comparison.mode, "seconds": comparison.seconds,
@@ -69,7 +89,10 @@ struct AgreementReport {
       "flip_rate_95": [agreement.flipInterval.lowerBound, agreement.flipInterval.upperBound],
       "mean_total_variation": agreement.meanTotalVariation,
       "max_total_variation": agreement.maximumTotalVariation,
-      "mean_kl": agreement.meanDivergence, "max_flipped_margin": agreement.maximumFlippedMargin,
+      "mean_kl": agreement.meanDivergence, "centred_flips": agreement.centredFlips,
+      "centred_flip_rate": agreement.centredFlipRate,
+      "score_correlation": agreement.scoreCorrelation.map { $0 as Any } ?? NSNull(),
+      "max_flipped_margin": agreement.maximumFlippedMargin,
     ]
   }
 
