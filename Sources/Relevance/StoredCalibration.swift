@@ -15,9 +15,10 @@ public struct StoredCalibration: Sendable, Equatable {
 
     /// Settings that change a distribution by rounding alone, or that another fact covers.
     static let ignored: Set<String> = [
-      "backend", "compute", "context", "labels", "max-tokens", "reasoning", "seed", "calibration",
-      "temperature-label",
+      "backend", "context", "labels", "max-tokens", "reasoning", "seed", "calibration", "temperature-label",
     ]
+    /// Kept, but no ground to refuse: a calibration holds nearly as well.
+    static let tolerated = "compute"
 
     /// - Parameter settings: those of a job; the ones that do not shape distributions are dropped.
     public init(
@@ -42,7 +43,7 @@ public struct StoredCalibration: Sendable, Equatable {
       if model == other.model { compare("the model's files", modelFingerprint, other.modelFingerprint) }
       compare("labels", labels.joined(separator: ", "), other.labels.joined(separator: ", "))
       compare("prompt", promptHash, other.promptHash)
-      for name in Set(settings.keys).union(other.settings.keys).sorted() {
+      for name in Set(settings.keys).union(other.settings.keys).sorted() where name != Basis.tolerated {
         compare(name, settings[name], other.settings[name])
       }
       return found
@@ -87,6 +88,15 @@ public struct StoredCalibration: Sendable, Equatable {
       calibration: calibration, basis: basis, counts: counts, before: CalibrationQuality(examples),
       after: try CalibrationQuality(examples, calibratedBy: calibration),
       heldOut: try CalibrationQuality.heldOut(examples))
+  }
+
+  /// What makes the calibration hold a little less well on `basis`, for people; nil where nothing does.
+  public func caution(for basis: Basis) -> String? {
+    let (was, now) = (self.basis.settings[Basis.tolerated], basis.settings[Basis.tolerated])
+    guard let was, let now, was != now else { return nil }
+    return
+      "the calibration was fitted in \(was) and is applied in \(now), whose distributions differ a little; "
+      + "fit one in \(now) for the best figures"
   }
 
   /// The calibration, for labels made on `basis`.

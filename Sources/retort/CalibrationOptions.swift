@@ -51,7 +51,11 @@ struct CalibrationOptions: ParsableArguments {
   ///
   /// - Throws: `invalidArgument` where the calibration was fitted for another basis.
   func applied(_ stored: StoredCalibration?, _ basis: StoredCalibration.Basis) throws -> LabelCalibration? {
-    if let stored { return try stored.calibration(for: basis) }
+    if let stored {
+      let calibration = try stored.calibration(for: basis)
+      if let caution = stored.caution(for: basis) { Output.note("note: " + caution) }
+      return calibration
+    }
     guard let temperatureLabel, temperatureLabel != 1 else { return nil }
     return try LabelCalibration(temperature: temperatureLabel)
   }

@@ -84,7 +84,9 @@ import Testing
   func otherBasis() throws {
     let stored = try stored()
     #expect(try stored.calibration(for: basis()) == stored.calibration)
-    // Another rounding is not another teacher.
+    // Another rounding is not another teacher, but worth a word.
+    #expect(stored.caution(for: basis()) == nil)
+    #expect(stored.caution(for: basis(settings: ["compute": "int8"]))?.contains("f32") == true)
     #expect(
       try stored.calibration(for: basis(settings: ["outline": "fixed", "compute": "int8"]))
         == stored.calibration)
