@@ -13,6 +13,8 @@ public final class EngineLabeller: PairLabeller {
     public var batch: Int
     /// The model's name in records.
     public var model: String
+    /// Applied to each pair's label distribution; nil leaves it as the model gives it.
+    public var calibration: LabelCalibration?
 
     public init(
       sampling: SamplingParameters = SamplingParameters(), maxTokens: Int, batch: Int, model: String
@@ -73,14 +75,15 @@ public final class EngineLabeller: PairLabeller {
     let prompt = encoder.prompt
     let text = encoder.rationale(completion)
     do {
+      let read = try encoder.distribution(completion)
       return .success(
         LabelRecord(
-          pair: pair, distribution: try encoder.distribution(completion),
+          pair: pair, distribution: try settings.calibration?.apply(read) ?? read,
           rationaleText: text, rationale: text.map(prompt.parser.parse),
           outline: prompt.outline, promptTokens: completion.promptTokens,
           generatedTokens: completion.tokens.count, jumpedTokens: completion.jumpedTokens,
           isTruncated: completion.finishReason == .truncated, model: settings.model,
-          promptHash: prompt.promptHash))
+          promptHash: prompt.promptHash, calibration: settings.calibration))
     } catch let error as RetortError {
       return .failure(error)
     } catch {

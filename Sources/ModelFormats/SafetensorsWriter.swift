@@ -57,7 +57,7 @@ public struct SafetensorsWriter: Sendable {
     var members: [String] = []
     if !metadata.isEmpty {
       let pairs = metadata.sorted { $0.key < $1.key }.map {
-        SafetensorsWriter.quoted($0.key) + ":" + SafetensorsWriter.quoted($0.value)
+        JSONText.quoted($0.key) + ":" + JSONText.quoted($0.value)
       }
       members.append("\"__metadata__\":{" + pairs.joined(separator: ",") + "}")
     }
@@ -66,7 +66,7 @@ public struct SafetensorsWriter: Sendable {
       let extents = tensor.shape.extents.map(String.init).joined(separator: ",")
       let end = offset + tensor.bytes.count
       members.append(
-        SafetensorsWriter.quoted(tensor.name)
+        JSONText.quoted(tensor.name)
           + ":{\"dtype\":\"\(tensor.dtype)\",\"shape\":[\(extents)],\"data_offsets\":[\(offset),\(end)]}")
       offset = end
     }
@@ -75,20 +75,5 @@ public struct SafetensorsWriter: Sendable {
     var output: [UInt8] = []
     output.append(littleEndian: UInt64(json.count))
     return output + json
-  }
-
-  private static func quoted(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      case _ where scalar.value < 0x20:
-        let hex = String(scalar.value, radix: 16)
-        result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-      default: result.unicodeScalars.append(scalar)
-      }
-    }
-    return result + "\""
   }
 }

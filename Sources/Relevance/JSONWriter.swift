@@ -1,3 +1,5 @@
+import Basics
+
 /// Writes compact JSON with the keys in the order given, so that equal values give equal bytes.
 ///
 /// Numbers take the shortest text that reads back to the same Double. Characters that some readers take for the
@@ -76,20 +78,6 @@ struct JSONWriter {
   }
 
   private mutating func quote(_ value: String) {
-    text += "\""
-    for scalar in value.unicodeScalars {
-      switch scalar {
-      case "\"": text += "\\\""
-      case "\\": text += "\\\\"
-      case "\n": text += "\\n"
-      case "\r": text += "\\r"
-      case "\t": text += "\\t"
-      case _ where scalar.breaksLine:
-        let digits = String(scalar.value, radix: 16)
-        text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: text.unicodeScalars.append(scalar)
-      }
-    }
-    text += "\""
+    text += JSONText.quoted(value, escaping: \.breaksLine)
   }
 }

@@ -19,11 +19,13 @@ public struct LabelRecord: Sendable, Equatable {
   /// The model's name or hash.
   public let model: String
   public let promptHash: String
+  /// What was applied to the model's own distribution; nil where it is as the model gave it.
+  public let calibration: LabelCalibration?
 
   public init(
     pair: Pair, distribution: LabelDistribution, rationaleText: String?, rationale: Rationale?,
     outline: RationaleOutline = .standard, promptTokens: Int, generatedTokens: Int, jumpedTokens: Int = 0,
-    isTruncated: Bool = false, model: String, promptHash: String
+    isTruncated: Bool = false, model: String, promptHash: String, calibration: LabelCalibration? = nil
   ) {
     pairID = pair.pairID
     queryID = pair.queryID
@@ -38,6 +40,7 @@ public struct LabelRecord: Sendable, Equatable {
     self.isTruncated = isTruncated
     self.model = model
     self.promptHash = promptHash
+    self.calibration = calibration
   }
 
   /// The record as JSON on one line without its line break; equal records give equal bytes.
@@ -69,6 +72,19 @@ public struct LabelRecord: Sendable, Equatable {
       record.field("truncated", isTruncated)
       record.field("model", model)
       record.field("prompt_hash", promptHash)
+      guard let calibration else { return }
+      record.key("calibration")
+      record.object { entry in
+        if let name = calibration.name { entry.field("name", name) }
+        entry.field("temperature", calibration.temperature)
+        guard !calibration.bias.isEmpty else { return }
+        entry.key("bias")
+        entry.object { values in
+          for (label, bias) in zip(distribution.labels.labels, calibration.bias) {
+            values.field(label.name, bias)
+          }
+        }
+      }
     }
     return writer.text
   }

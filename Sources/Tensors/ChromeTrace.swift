@@ -1,3 +1,5 @@
+import Basics
+
 /// A timeline in the Trace Event Format, as chrome://tracing and Perfetto load it: complete events ("ph": "X") on
 /// named rows of one process.
 ///
@@ -13,7 +15,7 @@ public struct ChromeTrace: Sendable {
   /// Names a row of the timeline.
   public mutating func name(row: Int, _ name: String) {
     lines.append(
-      "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":1,\"tid\":\(row),\"args\":{\"name\":\(Self.quoted(name))}}"
+      "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":1,\"tid\":\(row),\"args\":{\"name\":\(JSONText.quoted(name))}}"
     )
   }
 
@@ -23,11 +25,11 @@ public struct ChromeTrace: Sendable {
     counts: KeyValuePairs<String, Int> = [:]
   ) {
     let start = startNanoseconds - min(startNanoseconds, origin)
-    var line = "{\"ph\":\"X\",\"name\":\(Self.quoted(name)),\"pid\":1,\"tid\":\(row)"
+    var line = "{\"ph\":\"X\",\"name\":\(JSONText.quoted(name)),\"pid\":1,\"tid\":\(row)"
     line += ",\"ts\":\(Self.microseconds(start)),\"dur\":\(Self.microseconds(nanoseconds))"
     if !counts.isEmpty {
       line += ",\"args\":{"
-      line += counts.map { "\(Self.quoted($0.key)):\($0.value)" }.joined(separator: ",") + "}"
+      line += counts.map { "\(JSONText.quoted($0.key)):\($0.value)" }.joined(separator: ",") + "}"
     }
     lines.append(line + "}")
   }
@@ -41,20 +43,5 @@ public struct ChromeTrace: Sendable {
   private static func microseconds(_ nanoseconds: UInt64) -> String {
     let fraction = String(nanoseconds % 1000)
     return "\(nanoseconds / 1000)." + String(repeating: "0", count: 3 - fraction.count) + fraction
-  }
-
-  private static func quoted(_ text: String) -> String {
-    var out = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": out += "\\\""
-      case "\\": out += "\\\\"
-      case _ where scalar.value < 0x20:
-        let digits = String(scalar.value, radix: 16)
-        out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: out.unicodeScalars.append(scalar)
-      }
-    }
-    return out + "\""
   }
 }

@@ -2,7 +2,7 @@ import ArgumentParser
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measures speed.",
+    abstract: "Measures speed, and what it costs in accuracy.",
     discussion: "Example: retort bench generate --model smollm2-135m --compute lean",
-    subcommands: [BenchGenerate.self, BenchLabel.self, BenchOps.self])
+    subcommands: [BenchGenerate.self, BenchLabel.self, BenchOps.self, BenchAgreement.self])
 }

@@ -23,10 +23,7 @@ struct BenchLabel: ParsableCommand {
 
   @Option(help: "Pairs: .jsonl, .csv or .tsv.")
   var input: String
-  @Option(help: "The label set: names, gains, definitions; exact, partial, irrelevant by default.")
-  var labels: String?
-  @Option(help: ArgumentHelp("full reasons first, none names the label at once.", valueName: "full|none"))
-  var reasoning: RelevancePrompt.Reasoning = .full
+  @OptionGroup var promptOptions: PromptOptions
   @Option(help: "Label only the input's first rows, so many.")
   var limit: Int?
   @Option(help: "Pairs in flight together.")
@@ -63,12 +60,11 @@ struct BenchLabel: ParsableCommand {
   }
 
   func run() throws {
-    let labelSet = try labels.map { try LabelSet(path: $0) } ?? .standard
-    let pairs = try readPairs()
+    let prompt = try promptOptions.prompt()
+    let pairs = try PairRows.byQuery(input, in: 0..<(limit ?? .max))
     let session = try ModelSession(modelOptions, options)
     let run = LabelRun(
-      session: session, prompt: RelevancePrompt(labels: labelSet, reasoning: reasoning), form: outline,
-      maxTokens: maxTokens,
+      session: session, prompt: prompt, form: outline, maxTokens: maxTokens,
       context: min(context, session.source.configuration.contextLength), batch: batch,
       prefixCache: prefixCache)
     if checkInvariance { return try LabelInvariance.check(run, pairs, json: options.json) }
@@ -80,24 +76,5 @@ struct BenchLabel: ParsableCommand {
     if let dropped = profiler?.droppedEvents, dropped > 0, trace != nil {
       Output.note("the trace lacks the last \(dropped) operations; take fewer pairs for a whole one")
     }
-  }
-
-  /// The input's pairs, by query as a job hands them out.
-  private func readPairs() throws -> [PairWork] {
-    let reader = try PairReader(path: input)
-    var pairs: [PairWork] = []
-    var rows = 0
-    while rows < limit ?? .max, let row = try reader.next() {
-      switch row {
-      case .pair(let pair, let line): pairs.append(PairWork(row: rows, line: line, pair: pair))
-      case .error(let error): Output.note("left out: \(error.json)")
-      }
-      rows += 1
-    }
-    guard !pairs.isEmpty else {
-      throw RetortError(
-        .malformedFile, "the file has no pair", file: input, remedy: "Give rows with query and title.")
-    }
-    return pairs.sorted { ($0.pair.query, $0.row) < ($1.pair.query, $1.row) }
   }
 }

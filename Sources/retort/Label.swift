@@ -6,7 +6,6 @@ import Labelling
 import Relevance
 import Tensors
 
-extension RelevancePrompt.Reasoning: ExpressibleByArgument {}
 extension LedgerExport.Format: ExpressibleByArgument {}
 extension PromptEncoder.Form: ExpressibleByArgument {}
 
@@ -22,6 +21,13 @@ struct Label: ParsableCommand {
       it is given again. 'retort jobs' shows how far it is, --export what is there.
 
       Example: retort label --model smollm2-135m --input pairs.jsonl --labels labels.json --output labels.jsonl
+
+      Probabilities that fit human labels: fit a calibration once on pairs that have a "label", then apply it.
+
+      Example: retort label --model smollm2-135m --calibrate gold.jsonl --calibration shop --output gold-out.jsonl
+      Example: retort label --model smollm2-135m --input pairs.jsonl --calibration shop --output labels.jsonl
+
+      Stored in $XDG_CONFIG_HOME/retort/calibrations (by default ~/.config); bound to model, prompt and label set.
       """)
 
   @Option(help: "A .gguf file, a Hugging Face folder, or a name that Tools/fetch-model has fetched.")
@@ -41,15 +47,13 @@ struct Label: ParsableCommand {
   var input: String?
   @Option(help: "Where the records go, as JSON Lines.")
   var output: String
-  @Option(help: "The label set: names, gains, definitions; exact, partial, irrelevant by default.")
-  var labels: String?
-  @Option(help: ArgumentHelp("full reasons first, none names the label at once.", valueName: "full|none"))
-  var reasoning: RelevancePrompt.Reasoning = .full
+  @OptionGroup var promptOptions: PromptOptions
   @Option(
     help: ArgumentHelp(
       "fixed holds rationales to the outline by a grammar, so that each has all verdicts; free only asks for it.",
       valueName: "fixed|free"))
   var outline: PromptEncoder.Form = .fixed
+  @OptionGroup var calibration: CalibrationOptions
   @Option(help: "Tokens of rationale at most, fixed text included.")
   var maxTokens = 192
   @Option(help: "Label only the input's first rows, so many.")
@@ -75,7 +79,12 @@ struct Label: ParsableCommand {
 
   func validate() throws {
     if export == nil, model == nil { throw ValidationError("Missing expected argument '--model <model>'") }
-    if export == nil, input == nil { throw ValidationError("Missing expected argument '--input <input>'") }
+    if calibration.calibrate != nil, input != nil || shard != nil {
+      throw ValidationError("--calibrate takes the place of --input and goes without --shard.")
+    }
+    if export == nil, input == nil, calibration.calibrate == nil {
+      throw ValidationError("Missing expected argument '--input <input>'")
+    }
     if batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096.") }
     if context < 64 { throw ValidationError("--context must be at least 64.") }
     if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
@@ -88,8 +97,9 @@ struct Label: ParsableCommand {
     if let export {
       return try LedgerExport.write(LedgerReader(path: ledgerPath), as: export) { Output.write($0) }
     }
-    guard let model, let input else { return }
-    let labelSet = try labels.map { try LabelSet(path: $0) } ?? .standard
+    guard let model, let input = input ?? calibration.calibrate else { return }
+    let prompt = try promptOptions.prompt()
+    let stored = try calibration.prepare(labels: prompt.labels, limit: limit)
     let part = try shard.map { try JobShard($0) }
     let reader = try PairReader(path: input)
     try Ledger.checkIsFree(path: ledgerPath)
@@ -98,11 +108,16 @@ struct Label: ParsableCommand {
     let devices = try LabelDevices(modelOptions, options)
     let session = devices.first
     let context = min(context, session.source.configuration.contextLength)
-    let prompt = RelevancePrompt(labels: labelSet, reasoning: reasoning)
+    var settings = settings(session, context: context, labels: prompt.labels)
+    let modelFiles = try ModelFingerprint.of(path: session.source.path)
+    let basis = StoredCalibration.Basis(
+      model: session.name, modelFingerprint: modelFiles, promptHash: prompt.promptHash,
+      labels: prompt.labels.names, settings: settings)
+    let applied = try calibration.applied(stored, basis)
+    settings["calibration"] = applied?.description
     let identity = JobIdentity(
       input: fingerprint, promptHash: prompt.promptHash, model: session.name,
-      modelFingerprint: try ModelFingerprint.of(path: session.source.path), shard: part,
-      settings: settings(session, context: context, labels: labelSet))
+      modelFingerprint: modelFiles, shard: part, settings: settings)
     let ledger = try Ledger(
       path: ledgerPath, identity: identity, details: ["path of input": input], restart: restart)
     let encoder = try PromptEncoder(
@@ -112,9 +127,9 @@ struct Label: ParsableCommand {
       // Typical prompts take less than half of the context; where blocks run out, sequences wait.
       let engine = try session.makeEngine(
         sequences: batch, context: context, cacheTokens: max(context, batch * min(context, 1024)))
-      return EngineLabeller(
-        engine: engine, encoder: encoder,
-        settings: .init(maxTokens: maxTokens, batch: batch, model: session.name))
+      var labelling = EngineLabeller.Settings(maxTokens: maxTokens, batch: batch, model: session.name)
+      labelling.calibration = applied
+      return EngineLabeller(engine: engine, encoder: encoder, settings: labelling)
     }
     let job = try LabelJob(
       labeller: pool, reader: reader, ledger: ledger, settings: .init(limit: limit, shard: part))
@@ -126,7 +141,8 @@ struct Label: ParsableCommand {
     let records = try LedgerReader(path: ledgerPath)
     try LabelOutput.write(records, output: output, before: limit)
     let statistics = Engine.Statistics.sum(labellers.map(\.engine.statistics))
-    try report(progress, statistics, pool.counts, records, input: input, session)
+    let fitted = try calibration.fit(records, labels: prompt.labels, basis: basis, limit: limit)
+    try report(progress, statistics, pool.counts, records, input: input, session, fitted)
     try ledger.close()
   }
 
@@ -145,31 +161,33 @@ struct Label: ParsableCommand {
       "backend": session.backend.device.backend, "compute": session.compute.rawValue,
       "context": String(context), "kv-cache": session.cacheType.rawValue,
       "labels": labels.names.joined(separator: ", "),
-      "max-tokens": String(maxTokens), "outline": outline.rawValue, "reasoning": reasoning.rawValue,
+      "max-tokens": String(maxTokens), "outline": outline.rawValue,
+      "reasoning": promptOptions.reasoning.rawValue,
       "template": template ?? "of the model",
     ]
   }
 
   private func report(
     _ progress: JobProgress, _ statistics: Engine.Statistics, _ counts: [DevicePool.Count],
-    _ ledger: LedgerReader, input: String, _ session: ModelSession
+    _ ledger: LedgerReader, input: String, _ session: ModelSession, _ fitted: CalibrationReport?
   ) throws {
     let errors = LabelOutput.errorsPath(output)
     if options.json {
-      return Output.write(
-        try Output.json([
-          "labelled": progress.done, "errors": progress.failed, "finished_now": progress.finishedNow,
-          "seconds": progress.seconds, "pairs_per_second": progress.pairsPerSecond,
-          "tokens_per_second": progress.tokensPerSecond, "labels": progress.labels,
-          "output": output, "errors_output": errors, "ledger": ledger.path, "model": session.name,
-          "compute": session.compute.rawValue, "backend": session.backend.device.backend,
-          "generated_tokens": progress.tokensNow, "jumped_tokens": progress.jumpedNow,
-          "truncated": progress.truncatedNow,
-          "computed_prompt_tokens": statistics.computedPromptTokens,
-          "cached_prompt_tokens": statistics.cachedPromptTokens,
-          "prefill_tokens": statistics.prefillTokens, "decode_tokens": statistics.decodeTokens,
-          "preemptions": statistics.preemptions, "devices": LabelDevices.objects(counts),
-        ]))
+      var fields: [String: Any] = [
+        "labelled": progress.done, "errors": progress.failed, "finished_now": progress.finishedNow,
+        "seconds": progress.seconds, "pairs_per_second": progress.pairsPerSecond,
+        "tokens_per_second": progress.tokensPerSecond, "labels": progress.labels,
+        "output": output, "errors_output": errors, "ledger": ledger.path, "model": session.name,
+        "compute": session.compute.rawValue, "backend": session.backend.device.backend,
+        "generated_tokens": progress.tokensNow, "jumped_tokens": progress.jumpedNow,
+        "truncated": progress.truncatedNow,
+        "computed_prompt_tokens": statistics.computedPromptTokens,
+        "cached_prompt_tokens": statistics.cachedPromptTokens,
+        "prefill_tokens": statistics.prefillTokens, "decode_tokens": statistics.decodeTokens,
+        "preemptions": statistics.preemptions, "devices": LabelDevices.objects(counts),
+      ]
+      fields["calibration"] = fitted?.object
+      return Output.write(try Output.json(fields))
     }
     let rows = try LabelTable.rows(ledger, input: input, count: min(show, progress.done))
     Output.write(LabelTable.text(rows))
@@ -193,5 +211,6 @@ struct Label: ParsableCommand {
     if progress.failed > 0 {
       Output.write("\(progress.failed) rows could not be labelled: \(errors)\n")
     }
+    if let fitted { Output.write(fitted.text) }
   }
 }

@@ -37,7 +37,7 @@ struct LabelDevices {
             try ModelSession(first, showsProgress: !run.json, title: title, makeBackend: plan.makeBackend))
         } else {
           sessions.append(
-            try ModelSession(options, showsProgress: !run.json, title: title, makeBackend: plan.makeBackend))
+            try ModelSession(options, run, title: title, makeBackend: plan.makeBackend))
         }
       } catch let error as RetortError where plans.count > 1 && error.file == nil {
         throw LabelDevices.named(error, plans[index].name)

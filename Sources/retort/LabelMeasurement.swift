@@ -28,11 +28,14 @@ struct LabelRun {
 
   func makeLabeller(_ engine: Engine) throws -> EngineLabeller {
     EngineLabeller(
-      engine: engine,
-      encoder: try PromptEncoder(
-        prompt: prompt, tokenizer: session.tokenizer, template: session.template, form: form,
-        vocabularySize: session.source.configuration.vocabularySize),
+      engine: engine, encoder: try makeEncoder(),
       settings: .init(maxTokens: maxTokens, batch: batch, model: session.name))
+  }
+
+  func makeEncoder() throws -> PromptEncoder {
+    try PromptEncoder(
+      prompt: prompt, tokenizer: session.tokenizer, template: session.template, form: form,
+      vocabularySize: session.source.configuration.vocabularySize)
   }
 }
 

@@ -21,14 +21,13 @@ struct ModelSession {
   /// - Throws: what opening, checking and loading throw.
   init(_ options: ModelOptions, _ run: RunOptions) throws {
     _ = try run.device?.single()
-    try self.init(options, showsProgress: !run.json, makeBackend: run.makeBackend)
+    try self.init(options, run, title: "Loading", makeBackend: run.makeBackend)
   }
 
   /// - Parameter title: what the progress bar says.
   /// - Throws: what opening, checking and loading throw.
   init(
-    _ options: ModelOptions, showsProgress: Bool, title: String = "Loading",
-    makeBackend: () throws -> any Backend
+    _ options: ModelOptions, _ run: RunOptions, title: String, makeBackend: () throws -> any Backend
   ) throws {
     let start = DispatchTime.now().uptimeNanoseconds
     source = try ModelSource(path: ModelPath.resolve(options.model))
@@ -39,7 +38,7 @@ struct ModelSession {
     let headDim = source.configuration.headDim
     cacheType = run.kvCache.type(compute, headDim: headDim, backend: backend)
     try backend.checkCache(cacheType, headDim: headDim)
-    model = try ModelSession.load(source, backend, compute, showsProgress ? title : nil)
+    model = try ModelSession.load(source, backend, compute, run.json ? nil : title)
     loadSeconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
   }
 

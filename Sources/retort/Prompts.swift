@@ -22,10 +22,7 @@ struct Prompts: ParsableCommand {
   var template: String?
   @Option(help: "Pairs: .jsonl, .csv or .tsv.")
   var input: String
-  @Option(help: "The label set: names, gains, definitions; exact, partial, irrelevant by default.")
-  var labels: String?
-  @Option(help: ArgumentHelp("full reasons first, none names the label at once.", valueName: "full|none"))
-  var reasoning: RelevancePrompt.Reasoning = .full
+  @OptionGroup var promptOptions: PromptOptions
   @Option(help: "Print only the input's first rows, so many.")
   var limit: Int?
   @Flag(help: "Print JSON; the output is JSON in any case.")
@@ -36,8 +33,7 @@ struct Prompts: ParsableCommand {
   }
 
   func run() throws {
-    let prompt = RelevancePrompt(
-      labels: try labels.map { try LabelSet(path: $0) } ?? .standard, reasoning: reasoning)
+    let prompt = try promptOptions.prompt()
     let reader = try PairReader(path: input)
     let source = try ModelSource(path: ModelPath.resolve(model))
     let tokenizer = try Tokenizer(VocabularySpec(source))
