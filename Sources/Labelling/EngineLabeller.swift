@@ -76,7 +76,7 @@ public final class EngineLabeller: PairLabeller {
       return .success(
         LabelRecord(
           pair: pair, distribution: try encoder.distribution(completion),
-          rationaleText: text, rationale: text.map(prompt.parser.parse),
+          rationaleText: text, rationale: encoder.parsed(completion),
           outline: prompt.outline, promptTokens: completion.promptTokens,
           generatedTokens: completion.tokens.count, jumpedTokens: completion.jumpedTokens,
           isTruncated: completion.finishReason == .truncated, model: settings.model,

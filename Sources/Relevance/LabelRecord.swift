@@ -13,8 +13,7 @@ public struct LabelRecord: Sendable, Equatable {
   public let generatedTokens: Int
   /// How many of those were fixed text, put in without sampling.
   public let jumpedTokens: Int
-  /// Whether the rationale was cut at the limit of its length and closed with the outline's shortest ending; its
-  /// last verdicts are then not the model's.
+  /// Whether the limit of its length has shortened the rationale.
   public let isTruncated: Bool
   /// The model's name or hash.
   public let model: String
