@@ -27,9 +27,10 @@ struct BenchLabel: ParsableCommand {
   var labels: String?
   @Option(help: ArgumentHelp("full reasons first, none names the label at once.", valueName: "full|none"))
   var reasoning: RelevancePrompt.Reasoning = .full
+  @OptionGroup var sampleOptions: SampleOptions
   @Option(help: "Label only the input's first rows, so many.")
   var limit: Int?
-  @Option(help: "Pairs in flight together.")
+  @Option(help: "Rationales in flight together: pairs, times --samples.")
   var batch = 32
   @Option(
     help: ArgumentHelp(
@@ -70,7 +71,7 @@ struct BenchLabel: ParsableCommand {
       session: session, prompt: RelevancePrompt(labels: labelSet, reasoning: reasoning), form: outline,
       maxTokens: maxTokens,
       context: min(context, session.source.configuration.contextLength), batch: batch,
-      prefixCache: prefixCache)
+      prefixCache: prefixCache, sampling: sampleOptions)
     if checkInvariance { return try LabelInvariance.check(run, pairs, json: options.json) }
     let profiler = profile ? Profiler(eventLimit: trace == nil ? 0 : BenchLabel.traceEvents) : nil
     let measured = try LabelMeasurement(run, pairs, profiler: profiler, keepsSpans: trace != nil)

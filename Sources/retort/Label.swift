@@ -52,9 +52,12 @@ struct Label: ParsableCommand {
   var outline: PromptEncoder.Form = .fixed
   @Option(help: "Tokens of rationale at most, fixed text included.")
   var maxTokens = 192
+  @OptionGroup var sampleOptions: SampleOptions
+  @Flag(help: "Keep every rationale in the record, with its verdicts, label and probabilities.")
+  var allSamples = false
   @Option(help: "Label only the input's first rows, so many.")
   var limit: Int?
-  @Option(help: "Pairs in flight together.")
+  @Option(help: "Rationales in flight together: pairs, times --samples.")
   var batch = 32
   @Option(help: "Tokens that a prompt and its answer may take.")
   var context = 2048
@@ -66,6 +69,8 @@ struct Label: ParsableCommand {
   var shard: String?
   @Flag(help: "Forget what is done and start afresh.")
   var restart = false
+  @Flag(help: "Label the rows again that could not be labelled before.")
+  var retryFailed = false
   @Option(
     help: ArgumentHelp(
       "Print the records that are done, also while the job runs; labels nothing.", valueName: "jsonl|csv"))
@@ -80,6 +85,10 @@ struct Label: ParsableCommand {
     if context < 64 { throw ValidationError("--context must be at least 64.") }
     if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
     if let limit, limit < 0 { throw ValidationError("--limit must not be negative.") }
+    if restart, retryFailed { throw ValidationError("Give one of --restart and --retry-failed.") }
+    if allSamples, sampleOptions.samples == 1 {
+      throw ValidationError("--all-samples needs --samples above 1.")
+    }
     if show < 0 { throw ValidationError("--show must not be negative.") }
   }
 
@@ -103,7 +112,8 @@ struct Label: ParsableCommand {
       modelFingerprint: try ModelFingerprint.of(path: session.source.path), shard: part,
       settings: settings(session, context: context, labels: labelSet))
     let ledger = try Ledger(
-      path: ledgerPath, identity: identity, details: ["path of input": input], restart: restart)
+      path: ledgerPath, identity: identity, details: ["path of input": input], restart: restart,
+      retryFailed: retryFailed)
     // Typical prompts take less than half of the context; where blocks run out, sequences wait.
     let engine = try session.makeEngine(
       sequences: batch, context: context, cacheTokens: max(context, batch * min(context, 1024)))
@@ -112,7 +122,9 @@ struct Label: ParsableCommand {
       vocabularySize: session.source.configuration.vocabularySize)
     let labeller = EngineLabeller(
       engine: engine, encoder: encoder,
-      settings: .init(maxTokens: maxTokens, batch: batch, model: session.name))
+      settings: .init(
+        sampling: sampleOptions.parameters, samples: sampleOptions.samples, keepsAllSamples: allSamples,
+        maxTokens: maxTokens, batch: batch, model: session.name))
     let job = try LabelJob(
       labeller: labeller, reader: reader, ledger: ledger, settings: .init(limit: limit, shard: part))
     let shown = LabelProgress(isQuiet: quiet || options.json)
@@ -136,12 +148,15 @@ struct Label: ParsableCommand {
   /// What shapes a record, beyond prompt and model: a job is not resumed with any of it changed. The number of
   /// pairs in flight, of threads and of rows is not among it, since no result depends on them.
   private func settings(_ session: ModelSession, context: Int, labels: LabelSet) -> [String: String] {
-    [
+    var settings = [
       "backend": session.backend.device.backend, "compute": session.compute.rawValue,
       "context": String(context), "labels": labels.names.joined(separator: ", "),
       "max-tokens": String(maxTokens), "outline": outline.rawValue, "reasoning": reasoning.rawValue,
       "template": template ?? "of the model",
     ]
+    settings.merge(sampleOptions.facts) { $1 }
+    if allSamples { settings["all-samples"] = "true" }
+    return settings
   }
 
   private func report(

@@ -15,6 +15,7 @@ struct LabelRun {
   var context: Int
   var batch: Int
   var prefixCache = true
+  var sampling: SampleOptions
 
   /// As 'retort label' makes it, on `clock`'s runner.
   func makeEngine(_ clock: StepClock) -> Engine {
@@ -32,7 +33,9 @@ struct LabelRun {
       encoder: try PromptEncoder(
         prompt: prompt, tokenizer: session.tokenizer, template: session.template, form: form,
         vocabularySize: session.source.configuration.vocabularySize),
-      settings: .init(maxTokens: maxTokens, batch: batch, model: session.name))
+      settings: .init(
+        sampling: sampling.parameters, samples: sampling.samples, maxTokens: maxTokens, batch: batch,
+        model: session.name))
   }
 }
 
