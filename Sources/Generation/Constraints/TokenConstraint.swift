@@ -215,7 +215,8 @@ extension GrammarAutomaton {
               index &+= 1
               guard node.token >= 0 else { continue }
               body(node.token, next)
-              if node.hasMore { vocabulary.sameText[node.token]?.forEach { body($0, next) } }
+              guard node.hasMore, let others = vocabulary.sameText[node.token] else { continue }
+              for token in others { body(token, next) }
             }
             return true
           }
