@@ -1,10 +1,10 @@
 import Basics
 
-/// Sequences under a grammar: what it leaves no choice about is appended without sampling, and an answer that would
-/// not end within its limit is closed legally.
+/// Sequences under a grammar: what it leaves no choice about is appended without sampling, and near its limit an
+/// answer is held to what can still end legally.
 ///
-/// Everything here depends on the sequence alone. Before each token that is sampled, the grammar's shortest ending
-/// fits what is left of the limit; a token after which it would not is dropped, and the ending put in its place.
+/// Everything here depends on the sequence alone. Before each token that is sampled, a legal ending is known that
+/// fits what is left of the limit (`Sequence.ending`), and only tokens are allowed after which there is one again.
 extension Engine {
   /// The grammar's beginning of a new sequence: its first fixed text, or all of it.
   ///
@@ -14,9 +14,12 @@ extension Engine {
     var events: [Event] = []
     do {
       try check(constraint, sequence)
+      release(constraint)
+      sequence.lease = ConstraintLease(constraint)
       sequence.state = constraint.start
-      if try constraint.closing(constraint.start).count > left(sequence) {
-        try close(constraint, &sequence, &events)
+      sequence.ending = try constraint.closing(constraint.start)
+      if sequence.ending.count > left(sequence) {
+        close(&sequence, &events)
       } else {
         try jump(constraint, &sequence, &events)
       }
@@ -60,7 +63,8 @@ extension Engine {
     if constraint.vocabulary.endTokens.contains(choice.token)
       || sequence.request.endTokens.contains(choice.token)
     {
-      sequence.finishReason = .stop
+      sequence.isLimited = sequence.isLimited || sequence.narrowed != nil
+      sequence.finishReason = sequence.isLimited ? .truncated : .stop
       return
     }
     guard let next = try constraint.advance(sequence.state, token: choice.token) else {
@@ -70,9 +74,14 @@ extension Engine {
         position: "token \(sequence.generated.count) of the answer",
         remedy: "Report this with the model and the grammar.")
     }
-    guard try constraint.closing(next).count < left(sequence) else {
-      return try close(constraint, &sequence, &events)
+    var ending = try constraint.closing(next)
+    // What is left of the known ending may be the shorter one: a text's end, spelled alone, can take more tokens.
+    if choice.token == sequence.ending.first, sequence.ending.count <= ending.count {
+      ending = Array(sequence.ending.dropFirst())
     }
+    guard ending.count < left(sequence) else { return close(&sequence, &events) }
+    if sequence.narrowed != nil { limit(&sequence) }
+    sequence.ending = ending
     append(choice.token, logProbability: choice.logProbability, to: &sequence, &events)
     sequence.state = next
     if sequence.finishReason == nil { try jump(constraint, &sequence, &events) }
@@ -84,27 +93,55 @@ extension Engine {
     while true {
       let jump = try constraint.jump(sequence.state)
       guard !jump.tokens.isEmpty else { break }
-      guard try jump.tokens.count + constraint.closing(jump.state).count <= left(sequence) else {
-        return try close(constraint, &sequence, &events)
+      var ending = try constraint.closing(jump.state)
+      if sequence.ending.starts(with: jump.tokens) {
+        let rest = sequence.ending.dropFirst(jump.tokens.count)
+        if rest.count < ending.count { ending = Array(rest) }
       }
+      // Fixed text that takes more tokens on its own than in the known ending is written token by token.
+      guard jump.tokens.count + ending.count <= left(sequence) else { break }
       appendJumped(jump.tokens, &sequence, &events)
       sequence.state = jump.state
+      sequence.ending = ending
       if sequence.finishReason != nil { return }
     }
     if try constraint.isComplete(sequence.state) {
-      sequence.finishReason = .stop
+      sequence.finishReason = sequence.isLimited ? .truncated : .stop
     } else if left(sequence) <= 0 {
-      // The shortest ending fits nothing, so the text may end here.
-      sequence.finishReason = .length
+      // The known ending fits nothing, so the text may end here.
+      sequence.finishReason = sequence.isLimited ? .truncated : .length
+    } else {
+      try narrow(constraint, &sequence)
     }
   }
 
-  /// Ends an answer with the grammar's shortest ending.
-  private func close(_ constraint: TokenConstraint, _ sequence: inout Sequence, _ events: inout [Event])
-    throws
-  {
-    appendJumped(try constraint.closing(sequence.state), &sequence, &events)
+  /// Sets what may follow where the limit is near; ends a text that may end and has no room to go on.
+  private func narrow(_ constraint: TokenConstraint, _ sequence: inout Sequence) throws {
+    let next = try constraint.mask(sequence.state, room: left(sequence), ending: sequence.ending)
+    sequence.narrowed = next.isNarrowed ? next.mask : nil
+    if next.isNarrowed, next.mask.count == 0 { sequence.finishReason = .truncated }
+  }
+
+  /// Notes that the limit has part in the next token.
+  private func limit(_ sequence: inout Sequence) {
+    sequence.isLimited = true
+    sequence.limited.append(sequence.generated.count)
+  }
+
+  /// Ends an answer with the ending that fits, where the limit is less than any answer takes or a token that was
+  /// chosen needs a longer ending than could be foreseen.
+  private func close(_ sequence: inout Sequence, _ events: inout [Event]) {
+    let first = sequence.generated.count
+    appendJumped(sequence.ending, &sequence, &events)
+    sequence.limited += first..<sequence.generated.count
     sequence.finishReason = .truncated
+  }
+
+  /// Lets a constraint forget states that no sequence is in, when it has become large.
+  private func release(_ constraint: TokenConstraint) {
+    guard constraint.isCrowded else { return }
+    let live = scheduler.sequences.values.filter { $0.lease?.constraint === constraint }
+    constraint.releaseStates(keeping: live.map(\.state))
   }
 
   private func appendJumped(_ tokens: [Int32], _ sequence: inout Sequence, _ events: inout [Event]) {

@@ -113,7 +113,8 @@ extension Engine {
     guard let sequence = scheduler[id] else { return }
     let completion = Completion(
       promptTokens: sequence.request.prompt.count, tokens: sequence.generated,
-      jumpedTokens: sequence.jumpedTokens, logProbabilities: sequence.logProbabilities,
+      jumpedTokens: sequence.jumpedTokens, limitedTokens: sequence.limited,
+      logProbabilities: sequence.logProbabilities,
       text: sequence.text.text,
       finishReason: sequence.finishReason ?? .length, choiceLogProbabilities: sequence.choices)
     events.append(.finished(id: id, completion))

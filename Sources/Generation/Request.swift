@@ -37,7 +37,7 @@ public struct GenerationRequest: Sendable {
   public var wantsLogProbabilities: Bool
   public var forcedChoice: ForcedChoice?
   /// The grammar that the answer follows. Its fixed text is appended without sampling and counts among `maxTokens`;
-  /// where those do not suffice, the answer is closed with the grammar's shortest ending.
+  /// towards the limit only tokens are allowed after which a legal ending fits.
   public var constraint: TokenConstraint?
 
   public init(
@@ -61,7 +61,7 @@ public enum FinishReason: String, Sendable {
   case stop
   /// `maxTokens`, or the context is full.
   case length
-  /// As `length`, and the grammar's shortest ending was put in place of what would have followed.
+  /// The grammar's end, in a text that the limit has shortened.
   case truncated
 }
 
@@ -72,6 +72,9 @@ public struct Completion: Sendable {
   public let tokens: [Int32]
   /// How many of `tokens` were appended without sampling, since the grammar left no choice.
   public let jumpedTokens: Int
+  /// Places in `tokens` at which the limit left less to choose from than the grammar does, in rising order: what
+  /// stands there may not be what the model would have written.
+  public let limitedTokens: [Int]
   /// Natural logarithm of each token's probability among the allowed ones, where asked for; 0 for jumped tokens.
   public let logProbabilities: [Float]
   /// Generated text up to the stop string.

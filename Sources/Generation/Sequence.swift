@@ -1,4 +1,5 @@
 import Basics
+import Tensors
 
 /// A request on its way through the engine: pure state, no I/O.
 struct Sequence {
@@ -32,6 +33,15 @@ struct Sequence {
   /// Where the constraint is after `generated`.
   var state: TokenConstraint.StateID = 0
   var jumpedTokens = 0
+  /// A legal ending after `generated`, of no more tokens than are left.
+  var ending: [Int32] = []
+  /// What may follow, where the limit leaves less than the constraint allows.
+  var narrowed: AllowedTokens?
+  /// Places in `generated` where the limit left less to choose from, or nothing.
+  var limited: [Int] = []
+  /// Whether the limit has shaped the answer.
+  var isLimited = false
+  var lease: ConstraintLease?
   /// Length of `tokens` that the forced choice starts from.
   var choiceBase = 0
 

@@ -72,7 +72,7 @@ struct TokenChooser {
   /// What a generating sequence may choose from, nil for everything.
   private func mask(_ sequence: Sequence) throws -> AllowedTokens? {
     guard sequence.phase == .generating, let constraint = sequence.request.constraint else { return nil }
-    let allowed = try constraint.mask(sequence.state).allowed
+    let allowed = try sequence.narrowed ?? constraint.mask(sequence.state).allowed
     guard allowed.count > 0 else {
       throw RetortError(
         .invalidArgument, "the grammar leaves no token to go on with", field: "grammar",

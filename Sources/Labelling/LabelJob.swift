@@ -97,7 +97,7 @@ public final class LabelJob {
   }
 
   private func finish(_ work: PairWork, _ record: LabelRecord) throws {
-    let label = record.distribution.label.name
+    let label = record.label.name
     try ledger.recordDone(
       row: work.row, json: record.json, label: label, generatedTokens: record.generatedTokens)
     current.done += 1

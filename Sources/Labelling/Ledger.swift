@@ -37,9 +37,13 @@ public final class Ledger {
   /// - Parameters:
   ///   - details: what people are told of the job and does not bind it, for example the input's path.
   ///   - restart: forgets what an earlier job left there.
+  ///   - retryFailed: forgets which rows could not be labelled, so that they are pending again.
   /// - Throws: `jobConflict` where it is in use or belongs to other input or settings; `malformedFile`;
   ///   `writeFailed` where the disk is full.
-  public init(path: String, identity: JobIdentity, details: [String: String] = [:], restart: Bool = false)
+  public init(
+    path: String, identity: JobIdentity, details: [String: String] = [:], restart: Bool = false,
+    retryFailed: Bool = false
+  )
     throws
   {
     self.path = path
@@ -55,6 +59,7 @@ public final class Ledger {
     }
     // A network file system may refuse WAL; SQLite then stays with its rollback journal, as safe but slower.
     try database.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
+    if retryFailed { try Ledger.forgetFailures(database) }
     reader = try SQLiteDatabase(path: path, access: .read)
     finished = try reader.prepare("SELECT row FROM rows WHERE row >= ?1 AND row < ?2")
     writer = try LedgerWriter(database)
@@ -102,6 +107,18 @@ public final class Ledger {
     isClosed = true
     try writer.close()
     lock = nil
+  }
+
+  private static func forgetFailures(_ database: SQLiteDatabase) throws {
+    try database.execute("BEGIN IMMEDIATE")
+    do {
+      try database.execute(
+        "DELETE FROM rows WHERE state = \(failedState); UPDATE counts SET n = 0 WHERE name = 'failed'; COMMIT"
+      )
+    } catch {
+      if database.isInTransaction { try? database.execute("ROLLBACK") }
+      throw error
+    }
   }
 
   private static func remove(_ path: String) throws {

@@ -83,6 +83,19 @@ public struct PromptEncoder: Sendable {
     return constraint != nil && text.hasSuffix(stop) ? String(text.dropLast(stop.count)) : text
   }
 
+  /// The parsed rationale of a completion; a verdict that the limit of tokens had part in counts as none.
+  func parsed(_ completion: Completion) -> Rationale? {
+    rationale(completion).map { prompt.parser.parse($0, imposed: imposed(completion)) }
+  }
+
+  /// The bytes of the rationale that stand where the limit of tokens left less to choose from than the outline.
+  private func imposed(_ completion: Completion) -> [Range<Int>] {
+    guard !completion.limitedTokens.isEmpty else { return [] }
+    var ends = [prompt.answerPrefix.utf8.count]
+    for token in completion.tokens { ends.append(ends[ends.count - 1] + tokenizer.tokenBytes(token).count) }
+    return completion.limitedTokens.filter { $0 + 1 < ends.count }.map { ends[$0]..<ends[$0 + 1] }
+  }
+
   /// The exact distribution over the labels from a completion's read log-probabilities.
   func distribution(_ completion: Completion) throws -> LabelDistribution {
     var known: [[Int32]: [Int32: Double]] = [:]

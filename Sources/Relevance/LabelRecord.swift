@@ -1,92 +1,108 @@
 /// One labelled pair, as a line of `labels.jsonl`.
 public struct LabelRecord: Sendable, Equatable {
+  /// How a pair's rationales were sampled, as records tell it.
+  public struct Sampling: Sendable, Equatable {
+    /// Rationales asked for; where some failed, the votes are fewer.
+    public var samples: Int
+    public var temperature: Double
+    public var topP: Double
+    public var seed: UInt64
+    /// Whether the record keeps every rationale.
+    public var keepsAll: Bool
+
+    public init(samples: Int, temperature: Double, topP: Double = 1, seed: UInt64 = 0, keepsAll: Bool = false)
+    {
+      self.samples = samples
+      self.temperature = temperature
+      self.topP = topP
+      self.seed = seed
+      self.keepsAll = keepsAll
+    }
+  }
+
   public let pairID: String
   public let queryID: String?
   public let itemID: String?
+  /// The most probable label, or with several rationales the one that most of them name.
+  public let label: Label
   public let distribution: LabelDistribution
   /// The teacher's text, or nil where it gave none.
   public let rationale: String?
   /// One entry an aspect of the outline, in its order; nil where the text gives none.
   public let verdicts: [(aspect: String, verdict: Verdict?)]
   public let promptTokens: Int
-  /// Tokens of the rationale, those of fixed text with them.
+  /// Tokens of the rationales, those of fixed text with them.
   public let generatedTokens: Int
   /// How many of those were fixed text, put in without sampling.
   public let jumpedTokens: Int
-  /// Whether the rationale was cut at the limit of its length and closed with the outline's shortest ending; its
-  /// last verdicts are then not the model's.
+  /// Whether the limit of its length has shortened the rationale.
   public let isTruncated: Bool
   /// The model's name or hash.
   public let model: String
   public let promptHash: String
   /// What was applied to the model's own distribution; nil where it is as the model gave it.
   public let calibration: LabelCalibration?
+  /// What several rationales said, nil for one.
+  public let consensus: SelfConsistency?
+  /// Nil where the rationale is the likeliest one, which no draw has part in.
+  public let sampling: Sampling?
+  /// Every rationale in the order of the draws, where they are kept.
+  public let samples: [LabelSample]
 
+  /// A record of one rationale.
   public init(
     pair: Pair, distribution: LabelDistribution, rationaleText: String?, rationale: Rationale?,
     outline: RationaleOutline = .standard, promptTokens: Int, generatedTokens: Int, jumpedTokens: Int = 0,
     isTruncated: Bool = false, model: String, promptHash: String, calibration: LabelCalibration? = nil
   ) {
+    let sample = LabelSample(
+      distribution: distribution, rationaleText: rationaleText, rationale: rationale,
+      generatedTokens: generatedTokens, jumpedTokens: jumpedTokens, isTruncated: isTruncated)
+    self.init(
+      pair: pair, sample: sample, outline: outline, promptTokens: promptTokens, model: model,
+      promptHash: promptHash, calibration: calibration)
+  }
+
+  /// A record of several rationales, the kept one of which gives text and verdicts.
+  ///
+  /// - Parameter sampling: how they were drawn; nil for one greedy rationale.
+  /// - Throws: `invalidArgument` where there is no sample.
+  public init(
+    pair: Pair, samples: [LabelSample], sampling: Sampling?, outline: RationaleOutline = .standard,
+    promptTokens: Int, model: String, promptHash: String, calibration: LabelCalibration? = nil
+  ) throws {
+    let consensus = try SelfConsistency(samples.map(\.distribution))
+    self.init(
+      pair: pair, sample: samples[consensus.kept],
+      consensus: (sampling?.samples ?? 1) > 1 ? consensus : nil,
+      tokens: samples.reduce((0, 0)) { ($0.0 + $1.generatedTokens, $0.1 + $1.jumpedTokens) },
+      sampling: sampling, samples: sampling?.keepsAll == true ? samples : [], outline: outline,
+      promptTokens: promptTokens, model: model, promptHash: promptHash, calibration: calibration)
+  }
+
+  private init(
+    pair: Pair, sample: LabelSample, consensus: SelfConsistency? = nil,
+    tokens: (generated: Int, jumped: Int)? = nil, sampling: Sampling? = nil, samples: [LabelSample] = [],
+    outline: RationaleOutline, promptTokens: Int, model: String, promptHash: String,
+    calibration: LabelCalibration?
+  ) {
     pairID = pair.pairID
     queryID = pair.queryID
     itemID = pair.itemID
-    self.distribution = distribution
-    self.rationale = rationaleText
-    let read = rationale?.verdicts ?? [:]
-    verdicts = outline.names.map { ($0, read[$0]) }
+    distribution = consensus?.distribution ?? sample.distribution
+    label = consensus?.label ?? sample.distribution.label
+    rationale = sample.rationale
+    verdicts = outline.names.map { ($0, sample.verdicts[$0]) }
     self.promptTokens = promptTokens
-    self.generatedTokens = generatedTokens
-    self.jumpedTokens = jumpedTokens
-    self.isTruncated = isTruncated
+    generatedTokens = tokens?.generated ?? sample.generatedTokens
+    jumpedTokens = tokens?.jumped ?? sample.jumpedTokens
+    isTruncated = sample.isTruncated
     self.model = model
     self.promptHash = promptHash
     self.calibration = calibration
-  }
-
-  /// The record as JSON on one line without its line break; equal records give equal bytes.
-  public var json: String {
-    var writer = JSONWriter()
-    writer.object { record in
-      record.field("pair_id", pairID)
-      if let queryID { record.field("query_id", queryID) }
-      if let itemID { record.field("item_id", itemID) }
-      record.field("label", distribution.label.name)
-      record.key("probabilities")
-      record.object { entry in
-        for (label, probability) in zip(distribution.labels.labels, distribution.probabilities) {
-          entry.field(label.name, probability)
-        }
-      }
-      record.field("score", distribution.score)
-      record.field("rationale", rationale)
-      record.key("verdicts")
-      record.object { entry in
-        for (aspect, verdict) in verdicts { entry.field(aspect, verdict?.rawValue) }
-      }
-      record.key("tokens")
-      record.object { entry in
-        entry.field("prompt", promptTokens)
-        entry.field("generated", generatedTokens)
-        entry.field("jumped", jumpedTokens)
-      }
-      record.field("truncated", isTruncated)
-      record.field("model", model)
-      record.field("prompt_hash", promptHash)
-      guard let calibration else { return }
-      record.key("calibration")
-      record.object { entry in
-        if let name = calibration.name { entry.field("name", name) }
-        entry.field("temperature", calibration.temperature)
-        guard !calibration.bias.isEmpty else { return }
-        entry.key("bias")
-        entry.object { values in
-          for (label, bias) in zip(distribution.labels.labels, calibration.bias) {
-            values.field(label.name, bias)
-          }
-        }
-      }
-    }
-    return writer.text
+    self.consensus = consensus
+    self.sampling = sampling
+    self.samples = samples
   }
 
   public static func == (left: LabelRecord, right: LabelRecord) -> Bool { left.json == right.json }

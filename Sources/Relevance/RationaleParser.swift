@@ -21,18 +21,27 @@ public struct RationaleParser: Sendable {
   }
 
   /// Parses an answer, which may be empty or cut short.
-  public func parse(_ text: String) -> Rationale {
+  ///
+  /// - Parameter imposed: stretches of the text, in UTF-8 bytes, that the teacher did not choose; a verdict that lies
+  ///   there in part is not its own and counts as none.
+  public func parse(_ text: String, imposed: [Range<Int>] = []) -> Rationale {
+    let foreign = imposed.filter { !$0.isEmpty }
+    func isOwn(_ word: Substring) -> Bool {
+      guard !foreign.isEmpty else { return true }
+      let start = text.utf8.distance(from: text.startIndex, to: word.startIndex)
+      return !foreign.contains { $0.overlaps(start..<start + word.utf8.count) }
+    }
     var asks: String?
     var labelLine: String?
     var judgements = [Rationale.Judgement?](repeating: nil, count: outline.aspects.count)
     for line in text.split(whereSeparator: \.isNewline) {
       guard let (key, value) = keyAndValue(line) else { continue }
       if key == "asks" {
-        asks = asks ?? value
+        asks = asks ?? String(value)
       } else if key == "label" {
-        labelLine = labelLine ?? value
+        labelLine = labelLine ?? String(value)
       } else if let index = aspectByKey[key], judgements[index] == nil {
-        judgements[index] = judgement(outline.aspects[index].name, value)
+        judgements[index] = judgement(outline.aspects[index].name, value, isOwn)
       }
     }
     let aspects = zip(outline.aspects, judgements).map {
@@ -42,10 +51,9 @@ public struct RationaleParser: Sendable {
       asks: asks.flatMap { $0.isEmpty ? nil : $0 }, aspects: aspects, label: labelLine.flatMap(label))
   }
 
-  private func keyAndValue(_ line: Substring) -> (key: String, value: String)? {
+  private func keyAndValue(_ line: Substring) -> (key: String, value: Substring)? {
     guard let colon = line.firstIndex(of: ":") else { return nil }
-    let value = RationaleParser.withoutMarks(
-      String(line[line.index(after: colon)...]).trimmedWhitespace)
+    let value = RationaleParser.withoutMarks(line[line.index(after: colon)...].trimmed)
     let key = RationaleOutline.key(line[..<colon])
     if aspectByKey[key] != nil { return (key, value) }
     // A list mark before the key: `- brand`, `• brand`, `2. brand`.
@@ -54,19 +62,22 @@ public struct RationaleParser: Sendable {
   }
 
   /// Drops the bold marks that close around a key (`**Label:** exact`).
-  private static func withoutMarks(_ value: String) -> String {
-    value.hasPrefix("*") ? String(value.drop { $0 == "*" }).trimmedWhitespace : value
+  private static func withoutMarks(_ value: Substring) -> Substring {
+    value.hasPrefix("*") ? value.drop { $0 == "*" }.trimmed : value
   }
 
-  private func judgement(_ aspect: String, _ value: String) -> Rationale.Judgement {
+  private func judgement(
+    _ aspect: String, _ value: Substring, _ isOwn: (Substring) -> Bool
+  ) -> Rationale.Judgement {
     let word = value.prefix { $0.isLetter }
     let verdict = Verdict(rawValue: word.lowercased())
     guard verdict != nil else {
-      return Rationale.Judgement(aspect: aspect, verdict: nil, reason: value.isEmpty ? nil : value)
+      return Rationale.Judgement(aspect: aspect, verdict: nil, reason: value.isEmpty ? nil : String(value))
     }
     let rest = String(value[word.endIndex...].drop { $0.isWhitespace || "-–—:,;.*".contains($0) })
       .trimmedWhitespace
-    return Rationale.Judgement(aspect: aspect, verdict: verdict, reason: rest.isEmpty ? nil : rest)
+    return Rationale.Judgement(
+      aspect: aspect, verdict: isOwn(word) ? verdict : nil, reason: rest.isEmpty ? nil : rest)
   }
 
   private func label(_ value: String) -> String? {

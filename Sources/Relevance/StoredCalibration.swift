@@ -15,7 +15,10 @@ public struct StoredCalibration: Sendable, Equatable {
 
     /// Settings that change a distribution by rounding alone, or that another fact covers.
     static let ignored: Set<String> = [
-      "backend", "context", "labels", "max-tokens", "reasoning", "seed", "calibration", "temperature-label",
+      "backend", "context", "kv-cache", "labels", "max-tokens", "reasoning", "calibration",
+      "temperature-label",
+      // A calibration maps one reading; how many rationales are then read and voted on is another matter.
+      "samples", "temperature", "top-p", "seed", "all-samples",
     ]
     /// Kept, but no ground to refuse: a calibration holds nearly as well.
     static let tolerated = "compute"

@@ -5,13 +5,19 @@ extension Unicode.Scalar {
   }
 }
 
+extension Substring {
+  /// The part without white space at either end.
+  var trimmed: Substring {
+    guard let first = firstIndex(where: { !$0.isWhitespace }),
+      let last = lastIndex(where: { !$0.isWhitespace })
+    else { return self[endIndex...] }
+    return self[first...last]
+  }
+}
+
 extension String {
   /// The text without white space at either end.
-  var trimmedWhitespace: String {
-    guard let first = firstIndex(where: { !$0.isWhitespace }) else { return "" }
-    guard let last = lastIndex(where: { !$0.isWhitespace }) else { return "" }
-    return String(self[first...last])
-  }
+  var trimmedWhitespace: String { String(self[...].trimmed) }
 
   /// The text on one line: each line break (CR LF counts as one) or control character becomes a space.
   var flattenedLine: String {

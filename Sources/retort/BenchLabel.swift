@@ -24,9 +24,10 @@ struct BenchLabel: ParsableCommand {
   @Option(help: "Pairs: .jsonl, .csv or .tsv.")
   var input: String
   @OptionGroup var promptOptions: PromptOptions
+  @OptionGroup var sampleOptions: SampleOptions
   @Option(help: "Label only the input's first rows, so many.")
   var limit: Int?
-  @Option(help: "Pairs in flight together.")
+  @Option(help: "Rationales in flight together: pairs, times --samples.")
   var batch = 32
   @Option(
     help: ArgumentHelp(
@@ -66,7 +67,7 @@ struct BenchLabel: ParsableCommand {
     let run = LabelRun(
       session: session, prompt: prompt, form: outline, maxTokens: maxTokens,
       context: min(context, session.source.configuration.contextLength), batch: batch,
-      prefixCache: prefixCache)
+      prefixCache: prefixCache, sampling: sampleOptions.parameters, samples: sampleOptions.samples)
     if checkInvariance { return try LabelInvariance.check(run, pairs, json: options.json) }
     let profiler = profile ? Profiler(eventLimit: trace == nil ? 0 : BenchLabel.traceEvents) : nil
     let measured = try LabelMeasurement(run, pairs, profiler: profiler, keepsSpans: trace != nil)

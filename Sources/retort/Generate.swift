@@ -85,7 +85,8 @@ struct Generate: ParsableCommand {
       Output.write("\n")
       if completion.finishReason == .truncated {
         Output.note(
-          "truncated: --max-tokens \(maxTokens) did not suffice, the answer was closed as the grammar allows")
+          "truncated: --max-tokens \(maxTokens) did not suffice, the answer is shortened as the grammar allows"
+        )
       }
       Output.note(
         String(

@@ -56,9 +56,12 @@ struct Label: ParsableCommand {
   @OptionGroup var calibration: CalibrationOptions
   @Option(help: "Tokens of rationale at most, fixed text included.")
   var maxTokens = 192
+  @OptionGroup var sampleOptions: SampleOptions
+  @Flag(help: "Keep every rationale in the record, with its verdicts, label and probabilities.")
+  var allSamples = false
   @Option(help: "Label only the input's first rows, so many.")
   var limit: Int?
-  @Option(help: "Pairs in flight together on each device.")
+  @Option(help: "Rationales in flight together on each device: pairs, times --samples.")
   var batch = 32
   @Option(help: "Tokens that a prompt and its answer may take.")
   var context = 2048
@@ -70,6 +73,8 @@ struct Label: ParsableCommand {
   var shard: String?
   @Flag(help: "Forget what is done and start afresh.")
   var restart = false
+  @Flag(help: "Label the rows again that could not be labelled before.")
+  var retryFailed = false
   @Option(
     help: ArgumentHelp(
       "Print the records that are done, also while the job runs; labels nothing.", valueName: "jsonl|csv"))
@@ -82,6 +87,10 @@ struct Label: ParsableCommand {
     if calibration.calibrate != nil, input != nil || shard != nil {
       throw ValidationError("--calibrate takes the place of --input and goes without --shard.")
     }
+    if calibration.calibrate != nil, sampleOptions.parameters.temperature > 0 {
+      throw ValidationError(
+        "--calibrate reads one greedy rationale a pair: leave out --samples and --temperature.")
+    }
     if export == nil, input == nil, calibration.calibrate == nil {
       throw ValidationError("Missing expected argument '--input <input>'")
     }
@@ -89,6 +98,10 @@ struct Label: ParsableCommand {
     if context < 64 { throw ValidationError("--context must be at least 64.") }
     if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
     if let limit, limit < 0 { throw ValidationError("--limit must not be negative.") }
+    if restart, retryFailed { throw ValidationError("Give one of --restart and --retry-failed.") }
+    if allSamples, sampleOptions.samples == 1 {
+      throw ValidationError("--all-samples needs --samples above 1.")
+    }
     if show < 0 { throw ValidationError("--show must not be negative.") }
   }
 
@@ -119,7 +132,8 @@ struct Label: ParsableCommand {
       input: fingerprint, promptHash: prompt.promptHash, model: session.name,
       modelFingerprint: modelFiles, shard: part, settings: settings)
     let ledger = try Ledger(
-      path: ledgerPath, identity: identity, details: ["path of input": input], restart: restart)
+      path: ledgerPath, identity: identity, details: ["path of input": input], restart: restart,
+      retryFailed: retryFailed)
     let encoder = try PromptEncoder(
       prompt: prompt, tokenizer: session.tokenizer, template: session.template, form: outline,
       vocabularySize: session.source.configuration.vocabularySize)
@@ -127,7 +141,9 @@ struct Label: ParsableCommand {
       // Typical prompts take less than half of the context; where blocks run out, sequences wait.
       let engine = try session.makeEngine(
         sequences: batch, context: context, cacheTokens: max(context, batch * min(context, 1024)))
-      var labelling = EngineLabeller.Settings(maxTokens: maxTokens, batch: batch, model: session.name)
+      var labelling = EngineLabeller.Settings(
+        sampling: sampleOptions.parameters, samples: sampleOptions.samples, keepsAllSamples: allSamples,
+        maxTokens: maxTokens, batch: batch, model: session.name)
       labelling.calibration = applied
       return EngineLabeller(engine: engine, encoder: encoder, settings: labelling)
     }
@@ -157,7 +173,7 @@ struct Label: ParsableCommand {
   /// What shapes a record, beyond prompt and model: a job is not resumed with any of it changed. The number of
   /// pairs in flight, of threads and of rows is not among it, since no result depends on them.
   private func settings(_ session: ModelSession, context: Int, labels: LabelSet) -> [String: String] {
-    [
+    var settings = [
       "backend": session.backend.device.backend, "compute": session.compute.rawValue,
       "context": String(context), "kv-cache": session.cacheType.rawValue,
       "labels": labels.names.joined(separator: ", "),
@@ -165,6 +181,9 @@ struct Label: ParsableCommand {
       "reasoning": promptOptions.reasoning.rawValue,
       "template": template ?? "of the model",
     ]
+    settings.merge(sampleOptions.facts) { $1 }
+    if allSamples { settings["all-samples"] = "true" }
+    return settings
   }
 
   private func report(

@@ -69,9 +69,10 @@ enum LabelInvariance {
     let measured = try LabelMeasurement(
       run, pairs,
       completion: { work, completion in
-        found[work.row, default: Outcome()].tokens = completion.tokens
-        found[work.row, default: Outcome()].logProbabilities = completion.logProbabilities.map(\.bitPattern)
-        found[work.row, default: Outcome()].choices = completion.choiceLogProbabilities.map {
+        // Of several samples one after another, in the order of their draws.
+        found[work.row, default: Outcome()].tokens += completion.tokens
+        found[work.row, default: Outcome()].logProbabilities += completion.logProbabilities.map(\.bitPattern)
+        found[work.row, default: Outcome()].choices += completion.choiceLogProbabilities.map {
           $0.map(\.bitPattern)
         }
       },

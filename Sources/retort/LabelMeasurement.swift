@@ -15,6 +15,8 @@ struct LabelRun {
   var context: Int
   var batch: Int
   var prefixCache = true
+  var sampling = SamplingParameters()
+  var samples = 1
 
   /// As 'retort label' makes it, on `clock`'s runner.
   func makeEngine(_ clock: StepClock) -> Engine {
@@ -29,7 +31,9 @@ struct LabelRun {
   func makeLabeller(_ engine: Engine) throws -> EngineLabeller {
     EngineLabeller(
       engine: engine, encoder: try makeEncoder(),
-      settings: .init(maxTokens: maxTokens, batch: batch, model: session.name))
+      settings: .init(
+        sampling: sampling, samples: samples, maxTokens: maxTokens, batch: batch,
+        model: session.name))
   }
 
   func makeEncoder() throws -> PromptEncoder {

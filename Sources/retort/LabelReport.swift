@@ -42,7 +42,7 @@ struct LabelReport {
     let session = run.session
     var out =
       "\(session.name), \(session.compute.rawValue), \(session.backend.device.name), "
-      + "\(run.batch) in flight, prefix cache \(run.prefixCache ? "on" : "off")\n"
+      + "\(run.batch) in flight, \(run.samples == 1 ? "" : "\(run.samples) samples a pair, ")prefix cache \(run.prefixCache ? "on" : "off")\n"
     out += String(
       format:
         "%.2f pairs/s: %d labelled (%d cut at the limit), %d failed in %.2f s, %d steps, %d preemptions\n\n",
@@ -100,7 +100,8 @@ struct LabelReport {
     var fields: [String: Any] = [
       "model": session.name, "compute": session.compute.rawValue,
       "backend": session.backend.device.backend, "threads": session.backend.device.computeUnits,
-      "batch": run.batch, "prefix_cache": run.prefixCache, "max_tokens": run.maxTokens,
+      "batch": run.batch, "prefix_cache": run.prefixCache, "samples": run.samples,
+      "max_tokens": run.maxTokens,
       "load_seconds": session.loadSeconds, "pairs": measured.labelled, "failed": measured.failed,
       "truncated": measured.truncated, "outline": run.form.rawValue,
       "seconds": measured.seconds, "pairs_per_second": pairsPerSecond,

@@ -40,6 +40,7 @@ import Tokenizers
   func conformance() throws {
     let grammars: [Grammar] = [
       try Grammar(gbnf: ConstrainedEngineTests.outline), try Grammar(regex: "[a-c]{2,9}(x|yz)+é?"),
+      try Grammar(regex: "[a-f]*"),
       try Grammar(jsonSchema: #"{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}"#),
     ]
     var reasons: Set<FinishReason> = []
@@ -62,7 +63,9 @@ import Tokenizers
         #expect(completion.logProbabilities.allSatisfy { $0 <= 1e-4 && $0 > -40 })
         if maxTokens < shortest {
           #expect(completion.finishReason == .truncated && completion.tokens.count == shortest)
+          #expect(completion.limitedTokens == Array(0..<shortest))
         }
+        if completion.finishReason != .truncated { #expect(completion.limitedTokens.isEmpty) }
       }
     }
     #expect(reasons == [.stop, .truncated, .length])

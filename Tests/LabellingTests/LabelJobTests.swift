@@ -90,7 +90,8 @@ import Tokenizers
         if reasoning == .full, form == .fixed {
           // The model writes noise, but within the outline.
           #expect(record.rationale?.split(separator: "\n", omittingEmptySubsequences: false).count == 6)
-          #expect(record.verdicts.count == 5 && record.verdicts.allSatisfy { $0 != nil })
+          // The limit is less than the shortest answer: nothing in it is the model's.
+          #expect(record.verdicts == [nil, nil, nil, nil, nil])
           #expect(record.isTruncated == true)
         }
         #expect(reasoning == .direct ? record.generatedTokens == 0 : record.generatedTokens > 0)
@@ -98,6 +99,20 @@ import Tokenizers
       #expect(lines == first ?? lines)
       first = lines
     }
+  }
+
+  @Test("A rationale that the limit has cut has every verdict, and all of them are the model's own")
+  func cutRationale() throws {
+    let constraint = try #require(try TinyModel().encoder(.full).constraint)
+    let shortest = try constraint.closing(constraint.start).count
+    let (records, _, _, progress) = try LabelJobTests.run(
+      .full, Setting(batch: 3, cacheTokens: 7200, maxTokens: shortest + 60),
+      sampling: SamplingParameters(temperature: 1, seed: 5))
+    #expect(records.count == 5 && progress.truncatedNow == 5)
+    let verdicts = records.flatMap(\.verdicts).compactMap { $0 }
+    #expect(verdicts.count >= 24)
+    // Fillers would be "match", the shortest.
+    #expect(Set(verdicts).count > 1, "\(verdicts)")
   }
 
   @Test("A rationale that ends by itself is not truncated, and its fixed text is not sampled")

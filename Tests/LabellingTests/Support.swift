@@ -96,9 +96,11 @@ final class JobFiles {
   func run(
     _ labeller: any PairLabeller = MockLabeller(), shard: JobShard? = nil, limit: Int? = nil,
     window: Int = 64,
-    settings: [String: String] = [:], restart: Bool = false
+    settings: [String: String] = [:], restart: Bool = false, retryFailed: Bool = false
   ) throws -> JobProgress {
-    let ledger = try ledger(shard: shard, settings: settings, restart: restart)
+    let ledger = try Ledger(
+      path: ledgerPath, identity: identity(shard: shard, settings: settings), restart: restart,
+      retryFailed: retryFailed)
     let job = try LabelJob(
       labeller: labeller, reader: try PairReader(path: input), ledger: ledger,
       settings: .init(limit: limit, shard: shard, window: window))
@@ -118,6 +120,8 @@ struct Line {
     self.text = text
     fields = (try? JSONSerialization.jsonObject(with: Data(text.utf8))) as? [String: Any] ?? [:]
   }
+
+  subscript(name: String) -> Any? { fields[name] }
 
   var pairID: String? { fields["pair_id"] as? String }
   var line: Int? { fields["line"] as? Int }

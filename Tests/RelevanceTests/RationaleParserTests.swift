@@ -102,6 +102,25 @@ import Testing
     #expect(parser.parse("3d model: match - yes").verdicts == ["3D model": .match])
   }
 
+  @Test func aVerdictThatTheTeacherDidNotChooseIsNone() {
+    let text = "Asks: é\nbrand: match - Moen\nmodel: mismatch - x\n**use:** Unspecified - y"
+    func place(_ part: String) -> Range<Int> {
+      let bytes = Array(text.utf8)
+      let wanted = Array(part.utf8)
+      let start = bytes.indices.first { bytes[$0...].starts(with: wanted) } ?? 0
+      return start..<start + wanted.count
+    }
+    #expect(parser.parse(text).verdicts == ["brand": .match, "model": .mismatch, "use": .unspecified])
+    let own = parser.parse(text, imposed: [place("tch - Moen\n"), place("fied")])
+    #expect(own.verdicts == ["model": .mismatch])
+    // What is round the words may be anyone's; the reasons stay.
+    let around = parser.parse(
+      text, imposed: [place("é\nbrand: "), place(" - Moen\nmodel: "), place(" - x\n"), 5..<5])
+    #expect(around == parser.parse(text))
+    #expect(own.aspects.map(\.reason) == around.aspects.map(\.reason))
+    #expect(parser.parse(text, imposed: [0..<10_000]).verdicts.isEmpty)
+  }
+
   @Test func anyMutatedAnswerParses() {
     var draw = Draw(seed: 2024)
     let scraps: [[UInt8]] = [

@@ -29,6 +29,8 @@ struct GrammarAutomaton {
     var configurations: [Configuration]
     var canEnd: Bool
     var shortest: Int
+    var spread = 0
+    var isOpen = false
   }
 
   let program: GrammarProgram
@@ -72,6 +74,12 @@ struct GrammarAutomaton {
 
   /// The fewest bytes that end the text.
   func shortestLength(_ state: Int32) -> Int { states[Int(state)].shortest }
+
+  /// How many bytes more than the shortest a text takes that ends soon, but with any of the choices on its way.
+  func spread(_ state: Int32) -> Int { states[Int(state)].spread }
+
+  /// Whether the text is in a repetition that need not go on.
+  func isOpen(_ state: Int32) -> Bool { states[Int(state)].isOpen }
 
   private static func byteClasses(_ sets: [ByteSet]) -> (classes: [UInt8], representatives: [UInt8]) {
     // Refine one class by each set in turn.
@@ -203,10 +211,14 @@ struct GrammarAutomaton {
         remedy: "Bound its recursion and its repetitions, or raise the limit of states.")
     }
     var state = State(configurations: configurations, canEnd: false, shortest: GrammarProgram.unreachable)
+    var longest = 0
     for configuration in configurations {
       state.canEnd = state.canEnd || configuration.node == GrammarProgram.end
       state.shortest = min(state.shortest, length(of: configuration))
+      longest = max(longest, choiceLength(of: configuration))
+      state.isOpen = state.isOpen || isOpen(configuration)
     }
+    state.spread = max(0, longest - state.shortest)
     let number = free.popLast() ?? Int32(states.count)
     if Int(number) == states.count {
       states.append(state)
@@ -238,6 +250,17 @@ struct GrammarAutomaton {
   private func length(of configuration: Configuration) -> Int {
     GrammarProgram.sum(
       program.lengths[Int(configuration.node)], stacks.frames[Int(configuration.stack)].length)
+  }
+
+  private func choiceLength(of configuration: Configuration) -> Int {
+    GrammarProgram.sum(
+      program.choiceLengths[Int(configuration.node)], stacks.frames[Int(configuration.stack)].choiceLength)
+  }
+
+  private func isOpen(_ configuration: Configuration) -> Bool {
+    if program.repeated.contains(configuration.node) { return true }
+    let frame = stacks.frames[Int(configuration.stack)]
+    return frame.node < 0 && frame.count >= program.repetitions[Int(~frame.node)].atLeast
   }
 
   private func tooAmbiguous() -> RetortError {
@@ -280,6 +303,8 @@ struct GrammarStacks {
     var parent: Int32
     /// The fewest bytes from the end of this frame to the end of the text.
     var length: Int
+    /// The same with the longest alternative of each choice.
+    var choiceLength: Int
   }
 
   private struct Key: Hashable {
@@ -290,7 +315,9 @@ struct GrammarStacks {
 
   static let bottom: Int32 = 0
 
-  private(set) var frames = [Frame(node: GrammarProgram.end, count: 0, parent: -1, length: 0)]
+  private(set) var frames = [
+    Frame(node: GrammarProgram.end, count: 0, parent: -1, length: 0, choiceLength: 0)
+  ]
   private var indices: [Key: Int32] = [:]
   private var free: [Int32] = []
   private let program: GrammarProgram
@@ -306,8 +333,11 @@ struct GrammarStacks {
     if node == GrammarProgram.end { return parent }
     let key = Key(node: node, count: count, parent: parent)
     if let index = indices[key] { return index }
-    let length = GrammarProgram.sum(ownLength(node, count), frames[Int(parent)].length)
-    let frame = Frame(node: node, count: count, parent: parent, length: length)
+    let frame = Frame(
+      node: node, count: count, parent: parent,
+      length: GrammarProgram.sum(ownLength(node, count, program.lengths), frames[Int(parent)].length),
+      choiceLength: GrammarProgram.sum(
+        ownLength(node, count, program.choiceLengths), frames[Int(parent)].choiceLength))
     let index = free.popLast() ?? Int32(frames.count)
     if Int(index) == frames.count { frames.append(frame) } else { frames[Int(index)] = frame }
     indices[key] = index
@@ -329,12 +359,11 @@ struct GrammarStacks {
     free = frames.indices.filter { !isLive[$0] }.map { Int32($0) }
   }
 
-  private func ownLength(_ node: Int32, _ count: Int32) -> Int {
-    guard node < 0 else { return program.lengths[Int(node)] }
+  private func ownLength(_ node: Int32, _ count: Int32, _ lengths: [Int]) -> Int {
+    guard node < 0 else { return lengths[Int(node)] }
     let repetition = program.repetitions[Int(~node)]
     let rounds = max(0, Int(repetition.atLeast) - Int(count) - 1)
     return GrammarProgram.sum(
-      GrammarProgram.product(rounds, program.lengths[Int(repetition.body)]),
-      program.lengths[Int(repetition.exit)])
+      GrammarProgram.product(rounds, lengths[Int(repetition.body)]), lengths[Int(repetition.exit)])
   }
 }

@@ -35,6 +35,12 @@ struct GrammarProgram: Sendable {
 
   /// The fewest bytes from each node to the end of its rule or body; `unreachable` where there is no way.
   private(set) var lengths: [Int] = []
+  /// As `lengths` with each choice's longest alternative, that one written as shortly as can be; at least `lengths`.
+  private(set) var choiceLengths: [Int] = []
+  /// Choices, as the grammar has them, among the nodes that go on at several others.
+  private var choices: Set<Int32> = []
+  /// The nodes of bodies that repeat as often as wanted, not counted on the stack.
+  private(set) var repeated: Set<Int32> = []
 
   static let end: Int32 = 0
   static let unreachable = Int.max
@@ -62,6 +68,8 @@ struct GrammarProgram: Sendable {
     readIndices = [:]
     setIndices = [:]
     lengths = shortestLengths()
+    choiceLengths = longestChoices()
+    choices = []
     guard lengths[Int(starts[grammar.root])] != GrammarProgram.unreachable else {
       let rule = grammar.rules[grammar.root]
       throw RetortError(
@@ -92,7 +100,10 @@ struct GrammarProgram: Sendable {
       return bytes.reversed().reduce(next) { read(ByteSet($1...$1), $0) }
     case .scalars(let set): return scalars(set, next)
     case .sequence(let parts): return try parts.reversed().reduce(next) { try compile($1, $0) }
-    case .choice(let options): return add(.split(try options.map { try compile($0, next) }))
+    case .choice(let options):
+      let node = add(.split(try options.map { try compile($0, next) }))
+      choices.insert(node)
+      return node
     case .rule(let index): return add(.call(rule: Int32(index), next: next))
     case .repetition(let body, let atLeast, let atMost):
       return try repetition(body, atLeast, atMost, next)
@@ -144,6 +155,7 @@ struct GrammarProgram: Sendable {
       let loop = add(.split([]))
       let start = try compile(body, loop)
       nodes[Int(loop)] = .split([start, next])
+      repeated.formUnion(loop + 1..<Int32(nodes.count))
       return least == 0 ? loop : start
     default:
       let start = try compile(body, GrammarProgram.end)
@@ -190,6 +202,24 @@ extension GrammarProgram {
       return GrammarProgram.sum(bodies, lengths[Int(repetition.exit)])
     case .end: return 0
     }
+  }
+
+  /// One pass along successors: what recursion leads back to counts with its shortest text.
+  private func longestChoices() -> [Int] {
+    var longest = lengths
+    for index in nodes.indices where lengths[index] != GrammarProgram.unreachable {
+      if case .split(let targets) = nodes[index], choices.contains(Int32(index)) {
+        longest[index] = targets.reduce(lengths[index]) {
+          lengths[Int($1)] == GrammarProgram.unreachable ? $0 : max($0, longest[Int($1)])
+        }
+      } else if case .split(let targets) = nodes[index] {
+        let shortest = targets.first { lengths[Int($0)] == lengths[index] }
+        longest[index] = shortest.map { longest[Int($0)] } ?? lengths[index]
+      } else {
+        longest[index] = max(lengths[index], length(of: nodes[index], longest))
+      }
+    }
+    return longest
   }
 
   /// A sum that stays at `unreachable`.

@@ -14,6 +14,8 @@ public final class TokenConstraint: Sendable {
   public struct Limits: Sendable, Equatable {
     /// States, some hundred bytes each; beyond it an error is thrown.
     public var states = 1 << 20
+    /// States beyond which an engine lets go of those that no answer on its way is in.
+    public var idleStates = 1 << 16
     /// Texts read in more ways than this at once are refused.
     public var readings = 1 << 14
     /// Bytes of masks; beyond it the ones unused for longest are made anew when needed.
@@ -28,15 +30,19 @@ public final class TokenConstraint: Sendable {
   public let start: StateID = 0
   public let vocabulary: TokenVocabulary
 
-  private let limits: Limits
-  private let core: Mutex<Core>
+  let limits: Limits
+  let core: Mutex<Core>
 
   /// What the caches hold, guarded by the lock.
-  private struct Core {
+  struct Core {
     var automaton: GrammarAutomaton
     var masks: TokenMaskCache
     var jumps: [StateID: Jump] = [:]
     var closings: [StateID: [Int32]] = [:]
+    var narrowed = NarrowedMasks()
+    /// Answers on their way, and how many states there may be before unused ones are let go.
+    var leases = 0
+    var crowd = 0
   }
 
   /// Compiles a grammar for a vocabulary.
@@ -59,15 +65,10 @@ public final class TokenConstraint: Sendable {
 
   /// Forgets all states but ``start`` and those in use, which keep their numbers; the others' numbers are void.
   ///
-  /// Regular grammars need it never. With a recursive one, a job that goes on for ever calls it between steps
-  /// when ``stateCount`` has grown.
+  /// Regular grammars need it never. With a recursive one, whoever walks it for ever calls it when ``stateCount``
+  /// has grown; an engine does so by itself (``Limits/idleStates``).
   public func releaseStates(keeping live: Set<StateID>) {
-    core.withLock { core in
-      core.automaton.release(keeping: live)
-      core.masks.keep { core.automaton.contains($0) }
-      core.jumps.removeAll()
-      core.closings.removeAll()
-    }
+    core.withLock { $0.release(keeping: live) }
   }
 
   /// Whether the text may end here; then the mask allows the end-of-generation tokens.
@@ -83,12 +84,8 @@ public final class TokenConstraint: Sendable {
   /// The tokens that spell ``shortestCompletion(_:)``, remembered by state.
   public func closing(_ state: StateID) throws -> [Int32] {
     if let known = core.withLock({ $0.closings[state] }) { return known }
-    let bytes = try shortestCompletion(state)
-    let tokens = vocabulary.spell(bytes)
-    core.withLock { core in
-      if core.closings.count >= 1 << 16 { core.closings.removeAll() }
-      core.closings[state] = tokens
-    }
+    let tokens = vocabulary.spell(try shortestCompletion(state))
+    core.withLock { $0.keep(tokens, closing: state) }
     return tokens
   }
 
@@ -138,14 +135,7 @@ public final class TokenConstraint: Sendable {
           field: "grammar",
           remedy: "Write a grammar with shorter texts.")
       }
-      var state = state
-      var result: [UInt8] = []
-      while let byte = automaton.shortestByte(state) {
-        state = try automaton.step(state, byte: byte)
-        guard state != GrammarAutomaton.dead else { break }
-        result.append(byte)
-      }
-      return result
+      return try automaton.shortestText(state)
     }
   }
 
@@ -191,7 +181,7 @@ extension TokenVocabulary {
     if automaton.canEnd(state) {
       for token in endTokens { words[Int(token) >> 5] |= 1 << UInt32(token & 31) }
     }
-    try automaton.walk(self, from: state) { token in
+    try automaton.walk(self, from: state) { token, _ in
       words[Int(token) >> 5] |= 1 << UInt32(token & 31)
     }
     return words
@@ -199,9 +189,11 @@ extension TokenVocabulary {
 }
 
 extension GrammarAutomaton {
-  /// Calls `body` with every token that can be read from a state.
+  /// Calls `body` with every token that can be read from a state, and the state after it.
   @inline(__always)
-  mutating func walk(_ vocabulary: TokenVocabulary, from state: Int32, _ body: (Int32) -> Void) throws {
+  mutating func walk(
+    _ vocabulary: TokenVocabulary, from state: Int32, _ body: (Int32, Int32) -> Void
+  ) throws {
     var path = [Int32](repeating: state, count: vocabulary.deepest + 1)
     let nodes = vocabulary.nodes
     var index = 0
@@ -222,8 +214,9 @@ extension GrammarAutomaton {
               path[depth] = next
               index &+= 1
               guard node.token >= 0 else { continue }
-              body(node.token)
-              if node.hasMore { vocabulary.sameText[node.token]?.forEach(body) }
+              body(node.token, next)
+              guard node.hasMore, let others = vocabulary.sameText[node.token] else { continue }
+              for token in others { body(token, next) }
             }
             return true
           }
@@ -232,6 +225,18 @@ extension GrammarAutomaton {
       if isDone { return }
       _ = try step(path[Int(nodes[index].depth) - 1], byte: nodes[index].byte)
     }
+  }
+
+  /// A shortest text from a state to the end.
+  mutating func shortestText(_ state: Int32) throws -> [UInt8] {
+    var state = state
+    var result: [UInt8] = []
+    while let byte = shortestByte(state) {
+      state = try step(state, byte: byte)
+      guard state != GrammarAutomaton.dead else { break }
+      result.append(byte)
+    }
+    return result
   }
 
   /// The only way on from a state, as long as there is one and the text may not end.
