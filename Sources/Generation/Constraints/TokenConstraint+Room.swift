@@ -81,29 +81,50 @@ extension TokenConstraint.Core {
     _ state: Int32, plain: TokenMask, _ vocabulary: TokenVocabulary
   ) throws -> NarrowedMasks.Tiers {
     if let known = narrowed.find(state) { return known }
-    var tokens: [(token: Int32, next: Int32)] = []
-    try automaton.walk(vocabulary, from: state) { tokens.append(($0, $1)) }
-    var needs: [Int32: (shortest: Int, withChoices: Int)] = [:]
-    for (_, next) in tokens where needs[next] == nil {
-      let shortest = GrammarProgram.sum(1, try endingCount(next, vocabulary))
-      needs[next] = (shortest, GrammarProgram.sum(shortest, automaton.spread(next)))
-    }
+    let groups = try groupedByNext(state, vocabulary)
     let ends = automaton.canEnd(state) ? vocabulary.endTokens : []
-    func tiers(_ need: ((shortest: Int, withChoices: Int)) -> Int) -> [NarrowedMasks.Tier] {
-      var byNeed: [Int: [Int32]] = ends.isEmpty ? [:] : [0: ends]
-      for (token, next) in tokens { byNeed[needs[next].map(need) ?? .max, default: []].append(token) }
+    func tiers(_ need: (Int32) throws -> Int) rethrows -> [NarrowedMasks.Tier] {
+      var byNeed: [Int: [[Int32]]] = ends.isEmpty ? [:] : [0: [ends]]
+      for group in groups { byNeed[try need(group.next), default: []].append(group.tokens) }
       var words = [UInt32](repeating: 0, count: plain.words.count)
       return byNeed.sorted { $0.key < $1.key }.map { need, tokens in
-        for token in tokens { words[Int(token) >> 5] |= 1 << UInt32(token & 31) }
+        for token in tokens.joined() { words[Int(token) >> 5] |= 1 << UInt32(token & 31) }
         // The last tier is the whole mask, whose words exist.
         let mask = AllowedTokens(words: words)
         return NarrowedMasks.Tier(need: need, mask: mask.count == plain.count ? plain.allowed : mask)
       }
     }
-    let result = NarrowedMasks.Tiers(
-      shortest: tiers(\.shortest), withChoices: automaton.isOpen(state) ? tiers(\.withChoices) : [])
+    let shortest = try tiers { GrammarProgram.sum(1, try endingCount($0, vocabulary)) }
+    let withChoices =
+      automaton.isOpen(state)
+      ? try tiers {
+        GrammarProgram.sum(GrammarProgram.sum(1, try endingCount($0, vocabulary)), automaton.spread($0))
+      } : []
+    let result = NarrowedMasks.Tiers(shortest: shortest, withChoices: withChoices)
     narrowed.insert(result, for: state, maximumBytes: narrowedBytes)
     return result
+  }
+
+  /// The allowed tokens by the state that they lead to: tens of thousands of tokens, few states.
+  private mutating func groupedByNext(_ state: Int32, _ vocabulary: TokenVocabulary) throws
+    -> [(next: Int32, tokens: [Int32])]
+  {
+    var groups: [(next: Int32, tokens: [Int32])] = []
+    var places: [Int32: Int] = [:]
+    var last = -1
+    try automaton.walk(vocabulary, from: state) { token, next in
+      if last < 0 || groups[last].next != next {
+        if let place = places[next] {
+          last = place
+        } else {
+          last = groups.count
+          places[next] = last
+          groups.append((next, []))
+        }
+      }
+      groups[last].tokens.append(token)
+    }
+    return groups
   }
 
   private var narrowedBytes: Int { 64 << 20 }
