@@ -24,8 +24,8 @@ struct Tokenize: ParsableCommand {
   }
 
   func run() throws {
-    let tokenizer = try Tokenizer(VocabularySpec(ModelSource(path: ModelPath.resolve(model))))
-    if let text { return Output.write(Tokenize.line(tokenizer.encode(text))) }
+    let encode = try encoder(ModelPath.resolve(model))
+    if let text { return Output.write(Tokenize.line(try encode(text))) }
     let path = input ?? ""
     let file = try MappedFile(path: path)
     var out = ""
@@ -37,13 +37,23 @@ struct Tokenize: ParsableCommand {
           .malformedRow, "not a JSON string", file: path, position: "line \(index + 1)",
           remedy: "Write one JSON string a line, for example \"red shoes\".")
       }
-      out += Tokenize.line(tokenizer.encode(value))
+      out += Tokenize.line(try encode(value))
       if out.utf8.count > 1 << 16 {
         Output.write(out)
         out = ""
       }
     }
     Output.write(out)
+  }
+
+  /// The model's own tokenizer: WordPiece in a folder that has one, with its special tokens around the text.
+  private func encoder(_ path: String) throws -> (String) throws -> [Int32] {
+    if try WordPieceTokenizer.isPresent(inFolder: path) {
+      let tokenizer = try WordPieceTokenizer(folder: path)
+      return { try tokenizer.encode($0, maximumLength: .max).ids }
+    }
+    let tokenizer = try Tokenizer(VocabularySpec(ModelSource(path: path)))
+    return { tokenizer.encode($0) }
   }
 
   private static func line(_ ids: [Int32]) -> String {

@@ -69,9 +69,10 @@ public enum Tolerances {
   /// How far a number of an int8 cache may lie from the one that was stored, by the largest of its group: half a
   /// step of 1/127, and the roundings of scale and product.
   public static let cacheCode = 0.5 / 127 + 8 * unit
-  /// As ``attention(headDim:context:cache:)``: products whose operands may be rounded to bfloat16 or may not.
+  /// As ``attention(headDim:context:cache:)``; in bfloat16 queries and keys are each rounded by at most 2⁻⁸, and so
+  /// are weights and values.
   public static func encoderAttention(headDim: Int, length: Int, precision: DType) -> Double {
-    attention(headDim: headDim, context: length, cache: precision)
+    attention(headDim: headDim, context: length, cache: .f32) + (precision == .bf16 ? 0x1p-7 : 0)
   }
   /// Two roundings, and the roundings of rows of quantised tables.
   public static let embeddingSum = 8 * unit
