@@ -27,7 +27,8 @@ public struct SentenceRecipe: Sendable, Equatable {
     }
     let path = folder + "/modules.json"
     guard FileManager.default.fileExists(atPath: path) else { return }
-    let data = Data(try MappedFile(path: path).bytes)
+    let file = try MappedFile(path: path)
+    let data = withExtendedLifetime(file) { Data(file.bytes) }
     guard let modules = (try? JSONSerialization.jsonObject(with: data)) as? [[String: Any]] else {
       throw GGUFFile.malformed(path, "JSON", "expected a list of modules")
     }

@@ -31,7 +31,8 @@ extension WordPieceTokenizer {
       let config =
         FileManager.default.fileExists(atPath: configPath) ? try WordPieceTokenizer.json(configPath) : nil
       do {
-        try self.init(vocabulary: file.bytes.bindMemory(to: UInt8.self), config: config)
+        let text = withExtendedLifetime(file) { String(validating: file.bytes, as: UTF8.self) }
+        try self.init(vocabulary: text, config: config)
       } catch let error as RetortError {
         throw error.naming(file: vocabulary)
       }
@@ -41,7 +42,9 @@ extension WordPieceTokenizer {
   private static func json(_ path: String) throws -> JSONValue {
     let file = try MappedFile(path: path)
     do {
-      return try JSONParser.parse(file.bytes.assumingMemoryBound(to: UInt8.self))
+      return try withExtendedLifetime(file) {
+        try JSONParser.parse(file.bytes.assumingMemoryBound(to: UInt8.self))
+      }
     } catch let error as RetortError {
       throw error.naming(file: path)
     }
@@ -78,8 +81,8 @@ extension WordPieceTokenizer {
   }
 
   /// From the lines of a `vocab.txt`.
-  convenience init(vocabulary: UnsafeBufferPointer<UInt8>, config: JSONValue?) throws {
-    guard let text = String(validating: vocabulary, as: UTF8.self) else {
+  convenience init(vocabulary: String?, config: JSONValue?) throws {
+    guard let text = vocabulary else {
       throw VocabularySpec.malformed("not UTF-8", field: "vocab.txt")
     }
     var pieces = text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).map { line in
