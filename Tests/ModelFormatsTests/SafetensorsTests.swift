@@ -157,16 +157,30 @@ import Testing
     }
   }
 
-  @Test(arguments: ["I64", "U8", "F8_E4M3", "f32", ""])
+  @Test(arguments: ["F64", "F8_E4M3", "f32", ""])
   func anUnsupportedTypeIsNamed(type: String) throws {
     try expectRefused(
       header: "{\"a\":\(entry("[2]", "0", "8", type: type))}", .unsupported, field: "a",
       "tensor type \(type)")
   }
 
+  @Test(arguments: [("I64", 8), ("I32", 4), ("U8", 1), ("BOOL", 1)])
+  func tensorsOfWholeNumbersAreCheckedAndLeftOut(type: String, bytes: Int) throws {
+    func header(_ end: Int) -> String {
+      let first = "\"a\":\(entry("[2]", "0", "\(end)", type: type))"
+      return "{\(first),\"b\":\(entry("[1]", "\(2 * bytes)", "\(2 * bytes + 4)"))}"
+    }
+    let data = [UInt8](repeating: 0, count: 2 * bytes + 4)
+    #expect(try openingError(safetensors: safetensors(header: Array(header(2 * bytes).utf8), data: data)) == nil)
+    try expectRefused(header: header(2 * bytes + 1), field: "a", "do not hold shape")
+  }
+
   @Test func overlappingTensorsAreNamed() throws {
     try expectRefused(
       header: "{\"a\":\(entry("[2]", "0", "8")),\"b\":\(entry("[1]", "4", "8"))}", field: "b",
+      "overlap those of a")
+    try expectRefused(
+      header: "{\"a\":\(entry("[1]", "0", "8", type: "I64")),\"b\":\(entry("[1]", "4", "8"))}", field: "b",
       "overlap those of a")
   }
 
