@@ -171,7 +171,8 @@ import Testing
       return "{\(first),\"b\":\(entry("[1]", "\(2 * bytes)", "\(2 * bytes + 4)"))}"
     }
     let data = [UInt8](repeating: 0, count: 2 * bytes + 4)
-    #expect(try openingError(safetensors: safetensors(header: Array(header(2 * bytes).utf8), data: data)) == nil)
+    #expect(
+      try openingError(safetensors: safetensors(header: Array(header(2 * bytes).utf8), data: data)) == nil)
     try expectRefused(header: header(2 * bytes + 1), field: "a", "do not hold shape")
   }
 

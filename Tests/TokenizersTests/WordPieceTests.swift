@@ -108,7 +108,8 @@ import Testing
         changed.removeLast(Int.random(in: 1..<bytes.count, using: &generator))
       } else {
         for _ in 0..<3 {
-          changed[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+          changed[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(
+            in: 0...255, using: &generator)
         }
       }
       do {
