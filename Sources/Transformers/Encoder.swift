@@ -54,16 +54,7 @@ struct EncoderLoader {
   var configuration: EncoderConfiguration { source.configuration }
 
   func weight(_ name: String, _ shape: Shape) throws -> WeightSource {
-    let stored = try source.tensor(name)
-    guard stored.shape == shape else {
-      throw RetortError(
-        .shapeMismatch, "the tensor has shape \(stored.shape), the configuration asks for \(shape)",
-        file: stored.file, field: name,
-        remedy: "The file is damaged or its configuration belongs to another model; fetch it again.")
-    }
-    return WeightSource(
-      name: stored.name, dtype: stored.dtype, shape: stored.shape, file: stored.file, bytes: stored.bytes,
-      release: stored.release)
+    try source.tensor(name).weight(shape, field: name)
   }
 
   /// Matrices stacked along the output, with their biases; `fine` asks for finer activations at 8 bits.
