@@ -22,6 +22,7 @@ let modules: [Module] = [
   Module(name: "Transformers", modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers"]),
   Module(name: "Generation", modules: ["Basics", "Tensors", "Tokenizers", "Transformers"]),
   Module(name: "Relevance", modules: ["Basics", "Tokenizers"]),
+  Module(name: "Scoring", modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers", "Transformers"]),
   Module(
     name: "Labelling",
     modules: ["CSQLite", "Basics", "Tensors", "Tokenizers", "Transformers", "Generation", "Relevance"]),
@@ -39,6 +40,12 @@ let testTargets: [Module] = [
     modules: [
       "Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "ModelFormats", "Tokenizers",
       "Transformers", "Generation",
+    ]),
+  Module(
+    name: "ScoringTests",
+    modules: [
+      "Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "ModelFormats", "Tokenizers",
+      "Transformers", "Scoring",
     ]),
   Module(name: "RelevanceTests", modules: ["Basics", "Tokenizers", "Relevance"]),
   Module(

@@ -5,6 +5,7 @@ public enum KernelSource: String, Sendable, CaseIterable {
   // One shape for CPU-class and GPU-class devices, by macros.
   case add, embedding, gatherRows, gelu, gumbelArgmax, layerNorm, logProbabilities, rmsNorm, rope, siluMul
   case softmax, topK
+  case embeddingSum, encoderAttention, l2Normalize, meanPool
   // CPU-class devices.
   case attentionLanes, matmulPanels, packPanels
   // GPU-class devices.
@@ -31,6 +32,10 @@ public enum KernelSource: String, Sendable, CaseIterable {
     case .siluMul: PackageResources.silu_mul_opencl
     case .softmax: PackageResources.softmax_opencl
     case .topK: PackageResources.top_k_opencl
+    case .embeddingSum: PackageResources.embedding_sum_opencl
+    case .encoderAttention: PackageResources.encoder_attention_opencl
+    case .l2Normalize: PackageResources.l2_normalize_opencl
+    case .meanPool: PackageResources.mean_pool_opencl
     case .attentionLanes: PackageResources.attention_lanes_opencl
     case .matmulPanels: PackageResources.matmul_panels_opencl
     case .packPanels: PackageResources.pack_panels_opencl

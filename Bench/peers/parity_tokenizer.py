@@ -1,7 +1,8 @@
 """Compares token ids of retort and of Hugging Face `tokenizers` on generated texts of many scripts.
 
 The reference tokenizer has the file's vocabulary, merges and special tokens and the published pre-tokenizer.
-Retort is run on the GGUF and, with the same tokenizer written as tokenizer.json, on a Hugging Face folder.
+Retort is run on the GGUF and, with the same tokenizer written as tokenizer.json, on a Hugging Face folder. Of an
+encoder the reference is its tokenizer.json, for single texts and for pairs cut to several lengths.
 Prints the first differences; exits 1 if there is one.
 """
 
@@ -112,15 +113,59 @@ def report(route, texts, expected, found):
     return len(bad)
 
 
+def encoder_routes(folder, temporary):
+    """The folder as it is, and one with its vocab.txt alone."""
+    yield "tokenizer.json", folder
+    plain = temporary / "vocab"
+    plain.mkdir()
+    for name in ("config.json", "tokenizer_config.json", "vocab.txt"):
+        if not (folder / name).is_file():
+            return
+        shutil.copy(folder / name, plain / name)
+    yield "vocab.txt", plain
+
+
+def compare_encoder(folder, arguments):
+    """Ids of single texts and of pairs cut to several lengths; returns the number of differences."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    specials = [t.content for t in tokenizer.get_added_tokens_decoder().values()]
+    texts = generate_texts(arguments.count, specials, arguments.seed)
+    chance = random.Random(arguments.seed)
+    pairs = [[chance.choice(texts), chance.choice(texts)] for _ in range(len(texts) // 2)]
+    binary, bad = reference.retort_binary(arguments.retort), 0
+    with tempfile.TemporaryDirectory() as name:
+        temporary = Path(name)
+        rows = temporary / "rows.jsonl"
+        for route, model in encoder_routes(folder, temporary):
+            for what, inputs, lengths in [("texts", texts, [None, 16]), ("pairs", pairs, [None, 3, 8, 33, 64])]:
+                rows.write_text("".join(json.dumps(t) + "\n" for t in inputs), encoding="utf-8")
+                for length in lengths:
+                    tokenizer.no_truncation()
+                    if length:
+                        tokenizer.enable_truncation(length, strategy="longest_first")
+                    expected = [e.ids for e in tokenizer.encode_batch([tuple(i) if isinstance(i, list) else i for i in inputs])]
+                    command = ["tokenize", "--model", model, "--input", rows] + (["--max-length", length] if length else [])
+                    found = [json.loads(line) for line in reference.run_retort(binary, command).splitlines()]
+                    bad += report(f"{route}, {what}, {f'cut to {length}' if length else 'whole'}", inputs, expected, found)
+    return bad
+
+
 def main():
     parser = argparse.ArgumentParser(prog="Bench/peers/parity_tokenizer", description=__doc__)
-    parser.add_argument("--model", default="smollm2-135m", help="a GGUF, or a name of Tools/fetch-model")
+    parser.add_argument("--model", default="smollm2-135m", help="a GGUF, an encoder's folder, or a name of Tools/fetch-model")
     parser.add_argument("--count", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--retort", help="the binary (default: build it)")
     parser.add_argument("--keep", type=Path, help="also write texts.jsonl, ids.jsonl and tokenizer.json here")
     parser.add_argument("--reference-only", action="store_true")
     arguments = parser.parse_args()
+    folder = reference.model_folder(arguments.model)
+    if folder:
+        return 1 if compare_encoder(folder, arguments) else 0
     path = reference.find_model(arguments.model)
     tokenizer = reference.load_tokenizer(path)
     specials = [t.content for t in tokenizer.get_added_tokens_decoder().values()]

@@ -41,6 +41,15 @@ def find_model(name):
     return path / "model.gguf"
 
 
+def model_folder(name):
+    """The folder of an encoder by path or by a name that Tools/fetch-model knows, or None where it is a GGUF."""
+    path = Path(name)
+    if not path.exists():
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        path = Path(cache) / "retort" / "models" / name
+    return path if (path / "tokenizer.json").is_file() and not (path / "model.gguf").is_file() else None
+
+
 def retort_binary(given=None):
     """The release binary, built unless a path is given."""
     if given:

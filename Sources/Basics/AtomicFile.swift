@@ -61,6 +61,14 @@ public final class AtomicFile {
     buffer.removeAll(keepingCapacity: true)
   }
 
+  /// Writes over bytes that were written before, for a header that is known only at the end.
+  public func overwrite(at offset: Int, bytes: UnsafeRawBufferPointer) throws {
+    try flush()
+    guard pwrite(descriptor, bytes.baseAddress, bytes.count, off_t(offset)) == bytes.count else {
+      throw failure()
+    }
+  }
+
   private func put(_ bytes: UnsafeRawBufferPointer) throws {
     var start = 0
     while start < bytes.count {

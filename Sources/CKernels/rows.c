@@ -24,8 +24,12 @@ void rk_layer_norm(const float *x, const float *w, const float *b, float *y, int
 
 void rk_silu_mul(const float *gate, const float *up, float *y, int n) { CHOOSE(silu_mul)(gate, up, y, n); }
 
-void rk_gelu_erf(const float *x, float *y, int n) {
-  for (int i = 0; i < n; i++) y[i] = 0.5f * x[i] * erfcf(x[i] * -0.70710678118654752f);
+void rk_gelu_erf(const float *x, float *y, int n) { CHOOSE(gelu_erf)(x, y, n); }
+
+void rk_l2_normalize(const float *x, float *y, int n, float epsilon) { CHOOSE(l2_normalize)(x, y, n, epsilon); }
+
+void rk_mean_rows(const float *x, size_t stride, int count, float *y, int n) {
+  CHOOSE(mean_rows)(x, stride, count, y, n);
 }
 
 void rk_gelu_tanh(const float *x, float *y, int n) { CHOOSE(gelu_tanh)(x, y, n); }

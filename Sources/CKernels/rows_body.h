@@ -41,6 +41,47 @@ RK_TARGET static void RK_FN(silu_mul)(const float *gate, const float *up, float 
   for (int i = 0; i < n; i++) y[i] = gate[i] / (1.0f + rk_expf(-gate[i])) * up[i];
 }
 
+// erfc(|z|) exp(z²) = t P(t) with t = 1 / (1 + 0.3 |z|): a polynomial fitted to a relative error of 4e-8.
+RK_TARGET static void RK_FN(gelu_erf)(const float *x, float *y, int n) {
+  for (int i = 0; i < n; i++) {
+    float v = x[i], size = fabsf(v), t = 1.0f / (1.0f + 0.3f * 0.70710678118654752f * size);
+    float p = -0.1292877048254013f;
+    p = p * t + 0.48445332050323486f;
+    p = p * t - 0.5100550055503845f;
+    p = p * t + 0.5452581644058228f;
+    p = p * t - 0.09300713986158371f;
+    p = p * t + 0.21425092220306396f;
+    p = p * t + 0.14850519597530365f;
+    p = p * t + 0.17069296538829803f;
+    p = p * t + 0.1691892445087433f;
+    // Beyond 14 the tail is 0 in Float32, and the square must not overflow.
+    float bounded = size < 14.0f ? size : 14.0f;
+    float tail = 0.5f * t * p * rk_expf(-0.5f * bounded * bounded);
+    y[i] = v * (v < 0 ? tail : 1.0f - tail);
+  }
+}
+
+RK_TARGET static void RK_FN(l2_normalize)(const float *x, float *y, int n, float epsilon) {
+  float lanes[16] = {0};
+  int i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (int j = 0; j < 16; j++) lanes[j] += x[i + j] * x[i + j];
+  for (; i < n; i++) lanes[i & 15] += x[i] * x[i];
+  float norm = sqrtf(RK_FN(lane_sum)(lanes));
+  float scale = 1.0f / (norm > epsilon ? norm : epsilon);
+  for (i = 0; i < n; i++) y[i] = x[i] * scale;
+}
+
+RK_TARGET static void RK_FN(mean_rows)(const float *x, size_t stride, int count, float *y, int n) {
+  float inverse = 1.0f / (float)count;
+  memcpy(y, x, sizeof(float) * (size_t)n);
+  for (int row = 1; row < count; row++) {
+    const float *source = x + (size_t)row * stride;
+    for (int i = 0; i < n; i++) y[i] += source[i];
+  }
+  for (int i = 0; i < n; i++) y[i] *= inverse;
+}
+
 RK_TARGET static void RK_FN(gelu_tanh)(const float *x, float *y, int n) {
   for (int i = 0; i < n; i++) {
     // x/2 (1 + tanh z) = x / (1 + exp(−2z))

@@ -35,6 +35,11 @@ extension CPUBackend {
     return try rowwise(Softmax(x.shape), x) { source, target in rk_softmax(source, target, width) }
   }
 
+  public func l2Normalize(_ x: Tensor, epsilon: Float) throws -> Tensor {
+    let width = Int32(x.width)
+    return try rowwise(L2Normalize(x.shape), x) { rk_l2_normalize($0, $1, width, epsilon) }
+  }
+
   public func siluMul(gate: Tensor, up: Tensor) throws -> Tensor {
     try pairwise(SiLUMul(gate: gate.shape, up: up.shape), gate, up) { rk_silu_mul($0, $1, $2, $3) }
   }

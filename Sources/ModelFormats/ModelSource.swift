@@ -42,7 +42,7 @@ public struct ModelSource: Sendable {
     }
   }
 
-  private static func shards(_ folder: String) throws -> [SafetensorsFile] {
+  static func shards(_ folder: String) throws -> [SafetensorsFile] {
     let single = folder + "/model.safetensors"
     let index = folder + "/model.safetensors.index.json"
     guard FileManager.default.fileExists(atPath: index) else { return [try SafetensorsFile(path: single)] }

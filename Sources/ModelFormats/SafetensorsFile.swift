@@ -11,7 +11,12 @@ public final class SafetensorsFile: Sendable {
   /// The types that are read and written, by the format's names.
   static let types: [String: DType] = ["F32": .f32, "F16": .f16, "BF16": .bf16]
 
-  /// Opens and checks a file.
+  /// Bytes of types that hold no weights (position ids, step counters): checked like the others, and left out.
+  private static let uncounted = [
+    "BOOL": 1, "I8": 1, "U8": 1, "I16": 2, "U16": 2, "I32": 4, "U32": 4, "I64": 8, "U64": 8,
+  ]
+
+  /// Opens and checks a file; tensors of whole numbers or truth values are checked and left out of ``tensors``.
   ///
   /// - Throws: `fileUnavailable`, or `malformedFile` and `unsupported` naming the tensor.
   public init(path: String) throws {
@@ -28,12 +33,16 @@ public final class SafetensorsFile: Sendable {
       throw GGUFFile.malformed(path, "header", "a tensor's name stands twice")
     }
     var tensors: [String: TensorInfo] = [:]
+    var ranges: [(name: String, range: Range<Int>)] = []
     for (name, entry) in header.root where name != "__metadata__" {
-      tensors[name] = try SafetensorsFile.tensor(
-        name, entry, base: base, size: file.bytes.count, path: path)
+      let place = try SafetensorsFile.place(name, entry, base: base, size: file.bytes.count, path: path)
+      ranges.append((name, place.range))
+      if let dtype = place.dtype {
+        tensors[name] = TensorInfo(name: name, dtype: dtype, shape: place.shape, range: place.range)
+      }
     }
-    let sorted = tensors.values.sorted { $0.range.lowerBound < $1.range.lowerBound }
-    for (first, second) in zip(sorted, sorted.dropFirst())
+    ranges.sort { $0.range.lowerBound < $1.range.lowerBound }
+    for (first, second) in zip(ranges, ranges.dropFirst())
     where first.range.upperBound > second.range.lowerBound {
       throw GGUFFile.malformed(path, second.name, "its bytes overlap those of \(first.name)")
     }
@@ -74,8 +83,9 @@ public final class SafetensorsFile: Sendable {
     return isEmpty ? 0 : commas + 1
   }
 
-  private static func tensor(_ name: String, _ entry: Any, base: Int, size: Int, path: String) throws
-    -> TensorInfo
+  /// Where a tensor's bytes lie, and its type where it is one that holds weights.
+  private static func place(_ name: String, _ entry: Any, base: Int, size: Int, path: String) throws
+    -> (dtype: DType?, shape: Shape, range: Range<Int>)
   {
     guard let entry = entry as? [String: Any], let type = entry["dtype"] as? String,
       let extents = entry["shape"] as? [NSNumber], let offsets = entry["data_offsets"] as? [NSNumber],
@@ -84,17 +94,19 @@ public final class SafetensorsFile: Sendable {
     else {
       throw GGUFFile.malformed(path, name, "the entry lacks dtype, shape or data_offsets")
     }
-    guard let dtype = types[type] else {
+    let dtype = types[type]
+    guard let elementBytes = dtype?.blockBytes ?? uncounted[type] else {
       throw RetortError(
         .unsupported, "tensor type \(type)", file: path, field: name,
         remedy: "Use a model in F32, F16 or BF16.")
     }
     let shape = Shape(extents.map { Int(exactly: $0.doubleValue) ?? -1 })
-    guard shape.rank <= 8, let count = shape.checkedCount, let bytes = dtype.byteCount(elements: count),
-      start >= 0, end >= start, end <= size - base, end - start == bytes
+    let bytes = shape.checkedCount.map { $0.multipliedReportingOverflow(by: elementBytes) }
+    guard shape.rank <= 8, let bytes, !bytes.overflow, start >= 0, end >= start, end <= size - base,
+      end - start == bytes.partialValue
     else {
       throw GGUFFile.malformed(path, name, "bytes \(start)–\(end) do not hold shape \(shape) of \(type)")
     }
-    return TensorInfo(name: name, dtype: dtype, shape: shape, range: base + start..<base + end)
+    return (dtype, shape, base + start..<base + end)
   }
 }

@@ -35,6 +35,20 @@ extension OpenCLBackend {
     return y
   }
 
+  public func l2Normalize(_ x: Tensor, epsilon: Float) throws -> Tensor {
+    let operation = try L2Normalize(x.shape)
+    let input = try FloatView(x)
+    let y = try allocate(operation.outputShape, .f32)
+    try launchGroups(
+      try rowKernel(.l2Normalize, "l2_normalize"),
+      [
+        .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
+        .buffer("y", try FloatView(y).buffer), .uint("width", UInt32(y.width)), .float("epsilon", epsilon),
+      ], 1, y.rows)
+    try record(operation)
+    return y
+  }
+
   public func softmax(_ x: Tensor) throws -> Tensor {
     let operation = try Softmax(x.shape)
     let input = try FloatView(x)

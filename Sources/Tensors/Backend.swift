@@ -77,6 +77,27 @@ public protocol Backend: AnyObject, Sendable {
     _ logits: Tensor, temperatures: [Float], keys: [UInt64], positions: [UInt64], allowed: [AllowedTokens?]
   ) throws -> [Int32]
 
+  // MARK: Encoders: packed sequences, no cache
+
+  func prepare(_ batch: PackedBatch) throws -> any PreparedPackedBatch
+  /// Token row + position row + segment row: `[rows, width]`.
+  func embeddingSum(
+    words: any EmbeddingTable, positions: any EmbeddingTable, types: (any EmbeddingTable)?,
+    _ batch: any PreparedPackedBatch
+  ) throws -> Tensor
+  /// `softmax(scale · q kᵀ) v` within each sequence, `[rows, heads · headDim]` each; `.bf16` lets products round
+  /// their operands where that is faster.
+  func encoderAttention(
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, precision: DType,
+    wantsLogSumExp: Bool,
+    _ batch: any PreparedPackedBatch
+  ) throws -> EncoderAttention.Output
+  /// The mean of each sequence's rows: `[sequences, width]`. Its first row (the [CLS] token's) is a
+  /// ``gatherRows(_:_:)`` at ``PackedBatch/starts``.
+  func meanPool(_ x: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor
+  /// `x / max(‖x‖, ε)`, row by row.
+  func l2Normalize(_ x: Tensor, epsilon: Float) throws -> Tensor
+
   /// Where set, every operation reports its description and duration.
   var profiler: Profiler? { get set }
 }

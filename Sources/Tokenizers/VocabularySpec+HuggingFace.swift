@@ -76,7 +76,7 @@ extension VocabularySpec {
   }
 
   /// Token texts and types by id; ids without a token are unused.
-  private static func tokenTexts(
+  static func tokenTexts(
     _ vocab: JSONValue?, added: [AddedToken]
   ) throws -> (tokens: [String], types: [TokenType]) {
     guard let members = vocab?.members else {
@@ -123,7 +123,7 @@ extension VocabularySpec {
     }
   }
 
-  private static func literalTokens(_ list: JSONValue?) throws -> [AddedToken] {
+  static func literalTokens(_ list: JSONValue?) throws -> [AddedToken] {
     guard let list, !list.isNull else { return [] }
     guard let elements = list.asArray else { throw malformed("not a list", field: "added_tokens") }
     return try elements.map { element in

@@ -11,17 +11,7 @@ struct DecoderLoader {
 
   /// Checks a tensor's shape and scales before it is used.
   func weight(_ name: String, _ shape: Shape) throws -> WeightSource {
-    let stored = try source.tensor(name)
-    guard stored.shape == shape else {
-      throw RetortError(
-        .shapeMismatch, "the tensor has shape \(stored.shape), the configuration asks for \(shape)",
-        file: stored.file, field: name,
-        remedy: "The file is damaged or its configuration belongs to another model; fetch it again.")
-    }
-    try stored.validateFiniteScales()
-    return WeightSource(
-      name: stored.name, dtype: stored.dtype, shape: stored.shape, file: stored.file, bytes: stored.bytes,
-      release: stored.release)
+    try source.tensor(name).weight(shape, field: name)
   }
 
   /// Stacked matrices `name.weight`, with the biases `name.bias` where `bias` is set; `fine` asks for finer

@@ -34,6 +34,32 @@ public enum ModelRegistry {
     return try load(loader, progress)
   }
 
+  typealias LoadEncoder =
+    @Sendable (EncoderLoader, (@Sendable (Double) -> Void)?) throws -> any EncoderModel
+
+  static let encoders: [String: LoadEncoder] = [
+    "bert": Bert.load
+  ]
+
+  /// Loads an encoder's weights onto a backend.
+  ///
+  /// - Parameter compute: how weights are kept; `.auto` is bf16, for encoders are small.
+  /// - Throws: `unsupported` for an unknown architecture; `malformedFile` or `shapeMismatch` for a bad tensor.
+  public static func loadEncoder(
+    _ source: EncoderSource, backend: any Backend, compute: ComputeMode,
+    progress: (@Sendable (Double) -> Void)? = nil
+  ) throws -> any EncoderModel {
+    guard let load = encoders[source.configuration.architecture] else {
+      throw RetortError(
+        .unsupported, "unknown encoder “\(source.configuration.architecture)”", file: source.folder,
+        field: "architecture", remedy: "Use an encoder of: \(encoders.keys.sorted().joined(separator: ", "))."
+      )
+    }
+    let loader = EncoderLoader(
+      source: source, backend: backend, compute: compute == .auto ? .bf16 : compute)
+    return try load(loader, progress)
+  }
+
   /// `.auto` becomes bf16 where two bytes a weight fit in half of the free memory, else lean.
   public static func resolve(_ compute: ComputeMode, source: ModelSource, backend: any Backend) throws
     -> ComputeMode

@@ -157,16 +157,30 @@ import Testing
     }
   }
 
-  @Test(arguments: ["I64", "U8", "F8_E4M3", "f32", ""])
+  @Test(arguments: ["F64", "F8_E4M3", "f32", ""])
   func anUnsupportedTypeIsNamed(type: String) throws {
     try expectRefused(
       header: "{\"a\":\(entry("[2]", "0", "8", type: type))}", .unsupported, field: "a",
       "tensor type \(type)")
   }
 
+  @Test(arguments: [("I64", 8), ("I32", 4), ("U8", 1), ("BOOL", 1)])
+  func tensorsOfWholeNumbersAreCheckedAndLeftOut(type: String, bytes: Int) throws {
+    let whole = entry("[2]", "0", "\(2 * bytes)", type: type)
+    let header = "{\"a\":\(whole),\"b\":\(entry("[1]", "\(2 * bytes)", "\(2 * bytes + 4)"))}"
+    let data = [UInt8](repeating: 0, count: 2 * bytes + 4)
+    #expect(
+      try openingError(safetensors: safetensors(header: Array(header.utf8), data: data)) == nil)
+    let longer = entry("[2]", "0", "\(2 * bytes + 1)", type: type)
+    try expectRefused(header: "{\"a\":\(longer)}", field: "a", "do not hold shape")
+  }
+
   @Test func overlappingTensorsAreNamed() throws {
     try expectRefused(
       header: "{\"a\":\(entry("[2]", "0", "8")),\"b\":\(entry("[1]", "4", "8"))}", field: "b",
+      "overlap those of a")
+    try expectRefused(
+      header: "{\"a\":\(entry("[1]", "0", "8", type: "I64")),\"b\":\(entry("[1]", "4", "8"))}", field: "b",
       "overlap those of a")
   }
 

@@ -69,6 +69,17 @@ public enum Tolerances {
   /// How far a number of an int8 cache may lie from the one that was stored, by the largest of its group: half a
   /// step of 1/127, and the roundings of scale and product.
   public static let cacheCode = 0.5 / 127 + 8 * unit
+  /// As ``attention(headDim:context:cache:)``; in bfloat16 queries and keys are each rounded by at most 2⁻⁸, and so
+  /// are weights and values.
+  public static func encoderAttention(headDim: Int, length: Int, precision: DType) -> Double {
+    attention(headDim: headDim, context: length, cache: .f32) + (precision == .bf16 ? 0x1p-7 : 0)
+  }
+  /// Two roundings, and the roundings of rows of quantised tables.
+  public static let embeddingSum = 8 * unit
+  /// The sum of the rows, and the product with the reciprocal of their number.
+  public static func meanPool(length: Int) -> Double { sum(length) + 3 * unit }
+  /// Half the relative error of the sum of squares, a square root, a division and a product.
+  public static func l2Normalize(width: Int) -> Double { sum(width) / 2 + 6 * unit }
   /// An exponential good to 16u, a division and two products.
   public static let siluMul = 24 * unit
   /// Relative to |x|: an error function or tanh good to 16u.

@@ -83,6 +83,10 @@ void rk_layer_norm(const float *x, const float *w, const float *b, float *y, int
 void rk_silu_mul(const float *gate, const float *up, float *y, int n);
 void rk_gelu_erf(const float *x, float *y, int n);
 void rk_gelu_tanh(const float *x, float *y, int n);
+// y = x / max(|x|, epsilon).
+void rk_l2_normalize(const float *x, float *y, int n, float epsilon);
+// y = the mean of `count` rows, `stride` floats apart, summed in their order.
+void rk_mean_rows(const float *x, size_t stride, int count, float *y, int n);
 void rk_add(const float *a, const float *b, float *y, int n);
 void rk_softmax(const float *x, float *y, int n);
 // cos and sin: [rotary / 2] for this row's position.
@@ -132,3 +136,21 @@ typedef struct {
 size_t rk_attention_scratch(int head_dim);
 void rk_attention(const rk_kv_view *view, const rk_attention_row *rows, int count, int shared, int kv_head,
                   const float *query, size_t q_stride, float *out, size_t out_stride, float *scratch);
+
+// MARK: Attention within a packed sequence
+
+// One head of one sequence: `length` rows, strides in floats. All rows read all rows.
+typedef struct {
+  const float *query, *key, *value;
+  size_t query_stride, key_stride, value_stride;
+  float *out;
+  size_t out_stride;
+  float *log_sum_exp; // one a row; may be null
+  size_t log_sum_exp_stride;
+  int length, head_dim;
+  float scale;
+} rk_encoder_head;
+// Bytes of scratch (aligned to 64) for heads up to this size.
+size_t rk_encoder_attention_scratch(int length, int head_dim);
+// `narrow` rounds the operands of products to bfloat16 where the processor multiplies it.
+void rk_encoder_attention(const rk_encoder_head *head, int narrow, void *scratch);

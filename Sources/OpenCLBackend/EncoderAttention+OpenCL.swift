@@ -1,0 +1,111 @@
+import Basics
+import OpenCLRuntime
+import Tensors
+
+/// A packed batch as integer buffers on the device.
+final class OpenCLPackedBatch: PreparedPackedBatch {
+  let packed: PackedBatch
+  let tokenIDs: OpenCLBuffer
+  let typeIDs: OpenCLBuffer
+  let positions: OpenCLBuffer
+  let starts: OpenCLBuffer
+  /// `[rows, 2]`: first row of each row's sequence, and its end.
+  let bounds: OpenCLBuffer
+
+  init(_ packed: PackedBatch, _ backend: OpenCLBackend) throws {
+    self.packed = packed
+    tokenIDs = try backend.makeBuffer(packed.tokenIDs)
+    typeIDs = try backend.makeBuffer(packed.typeIDs)
+    positions = try backend.makeBuffer(packed.positions)
+    starts = try backend.makeBuffer(packed.starts)
+    let pairs = (0..<packed.sequences).flatMap { sequence in
+      packed.rows(of: sequence).flatMap { _ in [packed.starts[sequence], packed.starts[sequence + 1]] }
+    }
+    bounds = try backend.makeBuffer(pairs)
+  }
+}
+
+extension OpenCLBackend {
+  public func prepare(_ batch: PackedBatch) throws -> any PreparedPackedBatch {
+    try OpenCLPackedBatch(batch, self)
+  }
+
+  public func embeddingSum(
+    words: any EmbeddingTable, positions: any EmbeddingTable, types: (any EmbeddingTable)?,
+    _ batch: any PreparedPackedBatch
+  ) throws -> Tensor {
+    let operation = try EmbeddingSum(words: words, positions: positions, types: types, batch.packed)
+    guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
+    let y = try allocate(operation.outputShape, .f32)
+    guard operation.rows > 0 else { return y }
+    let output = try FloatView(y).buffer
+    let lookups =
+      [(words, batch.tokenIDs), (positions, batch.positions)] + (types.map { [($0, batch.typeIDs)] } ?? [])
+    for (index, (table, ids)) in lookups.enumerated() {
+      guard let table = table as? OpenCLTable else { throw foreign("table") }
+      let kernel = try library.kernel([.blockFormats, .embeddingSum], "embedding_sum", table.format.options)
+      for part in table.parts {
+        try launchItems(
+          kernel,
+          [
+            .buffer("table", part.buffer), .ulong("row_bytes", UInt64(table.rowBytes)),
+            .int("first_row", part.firstRow), .int("part_rows", part.rows), .buffer("ids", ids),
+            .buffer("y", output), .uint("width", UInt32(table.width)), .int("add", index == 0 ? 0 : 1),
+          ], (table.width + 7) / 8, operation.rows)
+      }
+    }
+    try record(operation)
+    return y
+  }
+
+  public func encoderAttention(
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, precision: DType,
+    wantsLogSumExp: Bool,
+    _ batch: any PreparedPackedBatch
+  ) throws -> EncoderAttention.Output {
+    let operation = try EncoderAttention(
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, batch: batch.packed)
+    guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
+    let (q, k, v) = (try FloatView(query), try FloatView(key), try FloatView(value))
+    let y = try allocate(operation.outputShape, .f32)
+    let sums = wantsLogSumExp ? try allocate(operation.logSumExpShape, .f32) : nil
+    guard operation.rows > 0 else { return EncoderAttention.Output(output: y, logSumExp: sums) }
+    let output = try FloatView(y).buffer
+    let arguments: [KernelArgument] = [
+      .buffer("q", q.buffer), .uint("q_offset", q.offset), .uint("q_stride", q.stride),
+      .buffer("k", k.buffer), .uint("k_offset", k.offset), .uint("k_stride", k.stride),
+      .buffer("v", v.buffer), .uint("v_offset", v.offset), .uint("v_stride", v.stride),
+      .buffer("bounds", batch.bounds), .buffer("y", output),
+      // A buffer must be passed where no sums are wanted too; the kernel does not write it.
+      .buffer("log_sum_exp", try sums.map { try FloatView($0).buffer } ?? output),
+      .int("wants_sums", wantsLogSumExp ? 1 : 0), .uint("heads", UInt32(heads)),
+      .uint("head_dim", UInt32(operation.headDim)), .float("scale", scale),
+    ]
+    let group = family == .cpu ? 1 : 64
+    let kernel = try library.kernel(
+      [.lanes, .vectorMath, .encoderAttention], "encoder_attention",
+      "-DVEC=\(rowOptions.vector) -DGROUP=\(group) ")
+    try context.launch(
+      kernel, arguments, global: (group * heads, operation.rows, 1), local: (group, 1, 1))
+    try record(operation)
+    return EncoderAttention.Output(output: y, logSumExp: sums)
+  }
+
+  public func meanPool(_ x: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {
+    let operation = try MeanPool(x.shape, batch: batch.packed)
+    guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
+    let input = try FloatView(x)
+    let y = try allocate(operation.outputShape, .f32)
+    guard operation.sequences > 0 else { return y }
+    let vector = rowOptions.vector
+    try launchItems(
+      try rowKernel(.meanPool, "mean_pool"),
+      [
+        .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
+        .buffer("starts", batch.starts), .buffer("y", try FloatView(y).buffer),
+        .uint("width", UInt32(operation.width)),
+      ], (operation.width + vector - 1) / vector, operation.sequences)
+    try record(operation)
+    return y
+  }
+}

@@ -1,0 +1,100 @@
+import Basics
+import ModelFormats
+import Tensors
+import Tokenizers
+import Transformers
+
+/// Turns texts into vectors: tokens, length-sorted packed batches, the encoder, pooling, normalisation.
+public final class Embedder: Sendable {
+  public let recipe: SentenceRecipe
+  public let model: any EncoderModel
+  public let tokenizer: WordPieceTokenizer
+  /// Tokens that a text is cut to, special ones included.
+  public let maximumLength: Int
+  /// Tokens that a batch holds at most, unless one text alone is longer.
+  public let batchTokens: Int
+  private let backend: any Backend
+
+  /// Floats of an embedding.
+  public var width: Int { model.configuration.hiddenSize }
+
+  /// What a call computed.
+  public struct Result: Sendable {
+    /// `[texts, width]`, row by row in the order of the texts.
+    public var vectors: [Float]
+    public var tokens: Int
+  }
+
+  /// Opens a Hugging Face or sentence-transformers folder.
+  ///
+  /// - Parameters:
+  ///   - maximumLength: tokens that texts are cut to; by default what the folder says, else the longest input.
+  ///   - batchTokens: tokens in a batch.
+  /// - Throws: `fileUnavailable`, `malformedFile`, `shapeMismatch` or `unsupported` for a bad folder; `invalidArgument`
+  ///   for lengths out of range.
+  public init(
+    folder: String, backend: any Backend, compute: ComputeMode = .auto, maximumLength: Int? = nil,
+    batchTokens: Int = 1024, progress: (@Sendable (Double) -> Void)? = nil
+  ) throws {
+    let source = try EncoderSource(folder: folder)
+    recipe = try SentenceRecipe(folder: folder)
+    tokenizer = try WordPieceTokenizer(folder: folder)
+    guard tokenizer.vocabularySize <= source.configuration.vocabularySize else {
+      throw RetortError(
+        .malformedFile,
+        "the tokenizer has \(tokenizer.vocabularySize) tokens, the model \(source.configuration.vocabularySize)",
+        file: folder, field: "vocab_size", remedy: "Use the tokenizer that belongs to the model.")
+    }
+    let longest = source.configuration.longestInput
+    let length = maximumLength ?? min(recipe.maximumLength ?? longest, longest)
+    guard length >= 3, length <= longest, batchTokens > 0 else {
+      throw RetortError(
+        .invalidArgument, "texts of \(length) tokens in batches of \(batchTokens)", field: "max-length",
+        remedy: "Give a length from 3 to the model's \(longest), and at least one token a batch.")
+    }
+    self.maximumLength = length
+    self.batchTokens = batchTokens
+    self.backend = backend
+    model = try ModelRegistry.loadEncoder(source, backend: backend, compute: compute, progress: progress)
+  }
+
+  /// The embeddings of texts; a text's vector has the same bits in any company.
+  ///
+  /// - Throws: what the backend throws.
+  public func embed(_ texts: [String]) throws -> Result {
+    let encoded = try texts.map { try tokenizer.encode($0, maximumLength: maximumLength) }
+    var result = Result(vectors: [Float](repeating: 0, count: texts.count * width), tokens: 0)
+    for batch in Embedder.batches(lengths: encoded.map(\.ids.count), tokens: batchTokens) {
+      let packed = try PackedBatch(
+        tokenIDs: batch.map { encoded[$0].ids }, typeIDs: batch.map { encoded[$0].typeIDs })
+      let prepared = try backend.prepare(packed)
+      let hidden = try model.forward(prepared, on: backend)
+      let pooling: Pooling = recipe.pooling == .cls ? .cls : .mean
+      var pooled = try pooling(hidden, prepared, on: backend)
+      if recipe.normalizes { pooled = try backend.l2Normalize(pooled, epsilon: 1e-12) }
+      let values = try backend.read(pooled)
+      for (row, index) in batch.enumerated() {
+        result.vectors.replaceSubrange(
+          index * width..<(index + 1) * width, with: values[row * width..<(row + 1) * width])
+      }
+      result.tokens += packed.rows
+    }
+    return result
+  }
+
+  /// Indices of texts in batches of neighbouring lengths, the longest first, so that memory grows at the start only.
+  static func batches(lengths: [Int], tokens: Int) -> [[Int]] {
+    var batches: [[Int]] = []
+    var (current, used) = ([Int](), 0)
+    for index in lengths.indices.sorted(by: { (lengths[$0], $1) > (lengths[$1], $0) }) {
+      if !current.isEmpty, used + lengths[index] > tokens {
+        batches.append(current)
+        (current, used) = ([], 0)
+      }
+      current.append(index)
+      used += lengths[index]
+    }
+    if !current.isEmpty { batches.append(current) }
+    return batches
+  }
+}

@@ -1,0 +1,35 @@
+import Basics
+
+/// The mean of each sequence's rows: `[rows, width] → [sequences, width]`.
+public struct MeanPool: Operation {
+  public static let name = "mean_pool"
+  public let rows: Int
+  public let sequences: Int
+  public let width: Int
+
+  public init(_ x: Shape, batch: PackedBatch) throws {
+    try Self.require(
+      x.rank == 2 && x[0] == batch.rows, "input \(x) does not fit a batch of \(batch.rows) rows")
+    rows = x[0]
+    width = x[1]
+    sequences = batch.sequences
+  }
+
+  public var outputShape: Shape { [sequences, width] }
+  public var flops: Int { (rows + sequences) * width }
+  public var bytes: Int { (rows + sequences) * width * 4 }
+}
+
+/// `y = x / max(‖x‖, ε)`, row by row.
+public struct L2Normalize: Operation {
+  public static let name = "l2_normalize"
+  public let outputShape: Shape
+
+  public init(_ x: Shape) throws {
+    try Self.require(x.rank == 2 && x[1] > 0, "input \(x) is not [rows, width]")
+    outputShape = x
+  }
+
+  public var flops: Int { outputShape.count * 3 }
+  public var bytes: Int { outputShape.count * 8 }
+}
