@@ -23,6 +23,7 @@ import Testing
     var seed: UInt64 = 7
     var keepsAll = true
     var isReversed = false
+    var calibration: LabelCalibration?
   }
 
   /// Each pair's record as JSON, by id, and the most pairs and the most sequences that were in flight.
@@ -31,14 +32,14 @@ import Testing
     let encoder = try model.encoder(.full)
     let constraint = try #require(encoder.constraint)
     let maxTokens = try constraint.closing(constraint.start).count + 40
+    var settings = EngineLabeller.Settings(
+      sampling: SamplingParameters(temperature: 0.9, topP: 0.95, seed: setting.seed),
+      samples: setting.samples, keepsAllSamples: setting.keepsAll, maxTokens: maxTokens,
+      batch: setting.batch, model: "tiny")
+    settings.calibration = setting.calibration
     let labeller = EngineLabeller(
       engine: try model.engine(sequences: setting.batch, context: 2400, cacheTokens: setting.cacheTokens),
-      encoder: encoder,
-      settings: .init(
-        sampling: SamplingParameters(temperature: 0.9, topP: 0.95, seed: setting.seed),
-        samples: setting.samples, keepsAllSamples: setting.keepsAll, maxTokens: maxTokens,
-        batch: setting.batch,
-        model: "tiny"))
+      encoder: encoder, settings: settings)
     var queue = (setting.isReversed ? pairs.reversed() : pairs).enumerated().map {
       PairWork(row: $0.offset, line: $0.offset + 1, pair: $0.element)
     }[...]
@@ -105,6 +106,29 @@ import Testing
       #expect(surest?["rationale"] as? String == line.rationale)
       let generated = samples.compactMap { ($0["tokens"] as? [String: Int])?["generated"] }
       #expect(line.generatedTokens == generated.reduce(0, +))
+    }
+  }
+
+  @Test("A calibration maps each rationale's distribution before the vote")
+  func calibratedSamples() throws {
+    var setting = Setting(batch: 3, cacheTokens: 9600)
+    let plain = try SampleTests.label(setting).records
+    // Enough for the second label to win every vote.
+    setting.calibration = try LabelCalibration(temperature: 2, bias: [-20, 40, -20])
+    let mapped = try SampleTests.label(setting).records
+    let second = LabelSet.standard.names[1]
+    for pair in SampleTests.pairs {
+      let before = try SampleTests.samples(plain[pair.pairID])
+      let after = try SampleTests.samples(mapped[pair.pairID])
+      #expect(
+        before.compactMap { $0["rationale"] as? String } == after.compactMap { $0["rationale"] as? String })
+      #expect(after.count == 3 && after.allSatisfy { $0["label"] as? String == second })
+      let line = Line(try #require(mapped[pair.pairID]))
+      #expect(line["label"] as? String == second)
+      #expect(
+        line["votes"] as? [String: Int] == [
+          second: 3, LabelSet.standard.names[0]: 0, LabelSet.standard.names[2]: 0,
+        ])
     }
   }
 

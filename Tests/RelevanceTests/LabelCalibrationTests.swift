@@ -90,11 +90,15 @@ import Testing
     #expect(
       try stored.calibration(for: basis(settings: ["outline": "fixed", "compute": "int8"]))
         == stored.calibration)
+    // It maps each rationale's distribution, however many are read.
+    #expect(
+      try stored.calibration(for: basis(settings: ["outline": "fixed", "samples": "5", "seed": "1"]))
+        == stored.calibration)
     for (other, said) in [
       (basis(model: "n"), "model was m, is n"), (basis(files: "g"), "the model's files was f, is g"),
       (basis(prompt: "q"), "prompt was p, is q"), (basis(labels: ["a", "b"]), "labels was a, b, c, is a, b"),
       (basis(settings: ["outline": "free"]), "outline was fixed, is free"),
-      (basis(settings: ["outline": "fixed", "samples": "5"]), "samples was unset, is 5"),
+      (basis(settings: ["outline": "fixed", "template": "plain"]), "template was unset, is plain"),
     ] {
       let error = thrownError { _ = try stored.calibration(for: other) }
       #expect(error?.code == .invalidArgument)
