@@ -78,6 +78,16 @@ def fetch_source(folder):
     return found() or stop("the source distribution lacks vendor/llama.cpp")
 
 
+def find_llama(given, targets):
+    """The folder of llama.cpp's binaries that was given, or one built here."""
+    if not given:
+        return build_llama(targets)
+    missing = [target for target in targets if not (given / target).exists()]
+    if missing:
+        stop(f"{given} has no {', '.join(missing)}: build them there, or leave out --llama")
+    return given
+
+
 def build_llama(targets, jobs=None):
     """The folder of llama.cpp's binaries; those of `targets` that are missing are built."""
     name = f"llama.cpp-{PACKAGE.split('==')[1]}-{platform.machine()}"
