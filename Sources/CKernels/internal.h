@@ -82,3 +82,16 @@ static inline float rk_expf(float x) {
   float result = p * scale;
   return x < -87.33654f ? 0.0f : result;
 }
+
+// P in erfc(|z|) exp(z²) = t P(t) with t = 1 / (1 + 0.3 |z|), fitted to a relative error of 4e-8.
+static inline float rk_erfc_polynomial(float t) {
+  float p = -0.1292877048254013f;
+  p = p * t + 0.48445332050323486f;
+  p = p * t - 0.5100550055503845f;
+  p = p * t + 0.5452581644058228f;
+  p = p * t - 0.09300713986158371f;
+  p = p * t + 0.21425092220306396f;
+  p = p * t + 0.14850519597530365f;
+  p = p * t + 0.17069296538829803f;
+  return p * t + 0.1691892445087433f;
+}

@@ -1,13 +1,5 @@
-// Row operations, included once for each instruction set. The file that includes it defines RK_FN(name) and
-// RK_TARGET. Sums run in 16 lanes in a fixed order, so that a row's result depends on the row alone.
-
-RK_TARGET static float RK_FN(lane_sum)(const float *lanes) {
-  float s[16];
-  memcpy(s, lanes, sizeof s);
-  for (int width = 8; width > 0; width /= 2)
-    for (int i = 0; i < width; i++) s[i] += s[i + width];
-  return s[0];
-}
+// Row operations, included once for each instruction set after lanes_body.h. The file that includes it defines
+// RK_FN(name) and RK_TARGET. Sums run in 16 lanes in a fixed order, so that a row's result depends on the row alone.
 
 RK_TARGET static void RK_FN(rms_norm)(const float *x, const float *w, float *y, int n, float eps) {
   float lanes[16] = {0};
@@ -41,22 +33,12 @@ RK_TARGET static void RK_FN(silu_mul)(const float *gate, const float *up, float 
   for (int i = 0; i < n; i++) y[i] = gate[i] / (1.0f + rk_expf(-gate[i])) * up[i];
 }
 
-// erfc(|z|) exp(z²) = t P(t) with t = 1 / (1 + 0.3 |z|): a polynomial fitted to a relative error of 4e-8.
 RK_TARGET static void RK_FN(gelu_erf)(const float *x, float *y, int n) {
   for (int i = 0; i < n; i++) {
     float v = x[i], size = fabsf(v), t = 1.0f / (1.0f + 0.3f * 0.70710678118654752f * size);
-    float p = -0.1292877048254013f;
-    p = p * t + 0.48445332050323486f;
-    p = p * t - 0.5100550055503845f;
-    p = p * t + 0.5452581644058228f;
-    p = p * t - 0.09300713986158371f;
-    p = p * t + 0.21425092220306396f;
-    p = p * t + 0.14850519597530365f;
-    p = p * t + 0.17069296538829803f;
-    p = p * t + 0.1691892445087433f;
     // Beyond 14 the tail is 0 in Float32, and the square must not overflow.
     float bounded = size < 14.0f ? size : 14.0f;
-    float tail = 0.5f * t * p * rk_expf(-0.5f * bounded * bounded);
+    float tail = 0.5f * t * rk_erfc_polynomial(t) * rk_expf(-0.5f * bounded * bounded);
     y[i] = v * (v < 0 ? tail : 1.0f - tail);
   }
 }

@@ -63,7 +63,7 @@ extension CPUBackend {
   /// Rows with fewer elements than this in all are not worth waking a thread for.
   static let smallestShare = 4096
 
-  private func rowwise(
+  func rowwise(
     _ operation: some Tensors.Operation, _ x: Tensor,
     _ body: (_ source: UnsafePointer<Float>, _ target: UnsafeMutablePointer<Float>) -> Void
   ) throws -> Tensor {
@@ -77,7 +77,7 @@ extension CPUBackend {
     return y
   }
 
-  private func pairwise(
+  func pairwise(
     _ operation: some Tensors.Operation, _ a: Tensor, _ b: Tensor,
     _ body: (UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int32) -> Void
   ) throws -> Tensor {

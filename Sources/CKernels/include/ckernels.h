@@ -100,6 +100,44 @@ void rk_mask(const float *x, const uint32_t *words, float *y, int n);
 // Collects indices with x >= threshold into out (at most capacity); returns how many there are in all.
 int rk_collect_above(const float *x, int n, float threshold, int32_t *out, int capacity);
 
+// MARK: Gradients of row operations
+
+// `g` is the gradient of a row of the result; `..._sum` are added to.
+void rk_rms_norm_gradient(const float *g, const float *x, const float *w, float *dx, float *weight_sum, int n,
+                          float eps);
+void rk_layer_norm_gradient(const float *g, const float *x, const float *w, float *dx, float *weight_sum,
+                            float *bias_sum, int n, float eps);
+void rk_gelu_erf_gradient(const float *g, const float *x, float *dx, int n);
+void rk_gelu_tanh_gradient(const float *g, const float *x, float *dx, int n);
+void rk_silu_mul_gradient(const float *g, const float *gate, const float *up, float *gate_out, float *up_out,
+                          int n);
+// From the result y.
+void rk_tanh_gradient(const float *g, const float *y, float *dx, int n);
+void rk_softmax_gradient(const float *g, const float *y, float *dx, int n);
+void rk_l2_normalize_gradient(const float *g, const float *x, float *dx, int n, float epsilon);
+
+// MARK: Training
+
+float rk_dot(const float *a, const float *b, int n);
+void rk_add_scaled(const float *x, float factor, float *sum, int n);
+void rk_scale(const float *x, float factor, float *y, int n);
+double rk_sum_of_squares(const float *x, size_t n);
+// Elements first..<first + n (`first` a multiple of 64): kept and scaled where their Philox word (word i % 4 of
+// counter (i / 4, stream)) is at least `threshold`, else 0.
+void rk_dropout(const float *x, float *y, int n, uint64_t key, uint64_t stream, uint64_t first,
+                uint32_t threshold, float scale);
+// weight · T² · Σ t (ln t − ln softmax(z / T)) of a row, and its gradient.
+float rk_softmax_divergence(const float *z, const float *target, float weight, float temperature, float *gradient,
+                            int n);
+// Σ weight · (−t ln σ(z) − (1 − t) ln(1 − σ(z))) of a row, and its gradient.
+float rk_sigmoid_cross_entropy(const float *z, const float *target, const float *weight, float *gradient, int n);
+typedef struct {
+  float learning_rate, beta1, beta2, epsilon, weight_decay;
+  float first_correction, second_correction; // 1 − β^t
+  float gradient_scale;                      // what clipping multiplies gradients by
+} rk_adamw_step;
+void rk_adamw(float *p, const float *g, float *m, float *v, size_t n, rk_adamw_step step);
+
 // MARK: Attention over a paged cache
 
 typedef enum { RK_KV_F32, RK_KV_F16, RK_KV_BF16, RK_KV_INT8 } rk_kv_type;

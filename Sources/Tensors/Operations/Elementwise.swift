@@ -106,3 +106,42 @@ public struct LogProbabilities: Operation {
   public var flops: Int { rows * width * 6 }
   public var bytes: Int { rows * width * 4 }
 }
+
+extension Tape {
+  /// `silu(gate) · up`.
+  public func siluMul(gate: Variable, up: Variable) throws -> Variable {
+    record(try backend.siluMul(gate: gate.value, up: up.value), from: [gate, up]) { [self] g in
+      let gradients = try backend.siluMulGradient(g, gate: gate.value, up: up.value)
+      try add(gradients.gate, to: gate)
+      try add(gradients.up, to: up)
+    }
+  }
+
+  /// `a + b`.
+  public func add(_ a: Variable, _ b: Variable) throws -> Variable {
+    record(try backend.add(a.value, b.value), from: [a, b]) { [self] g in
+      try add(g, to: a)
+      try add(g, to: b)
+    }
+  }
+
+  public func gelu(_ x: Variable, _ form: GELU.Form) throws -> Variable {
+    record(try backend.gelu(x.value, form), from: [x]) { [self] g in
+      try add(backend.geluGradient(g, x: x.value, form), to: x)
+    }
+  }
+
+  public func softmax(_ x: Variable) throws -> Variable {
+    let y = try backend.softmax(x.value)
+    return record(y, from: [x]) { [self] g in try add(backend.softmaxGradient(g, y: y), to: x) }
+  }
+
+  /// The given rows, packed; of a table, the look-up of an embedding.
+  public func gatherRows(_ x: Variable, _ indices: [Int32]) throws -> Variable {
+    record(try backend.gatherRows(x.value, indices), from: [x]) { [self] g in
+      let sum = try sum(for: x)
+      try backend.scatterAddRows(g, indices, to: sum)
+      try settle(sum, to: x)
+    }
+  }
+}

@@ -19,3 +19,18 @@ public struct LayerNorm: Operation {
   public var flops: Int { rows * width * 8 }
   public var bytes: Int { (2 * rows + 2) * width * 4 }
 }
+
+extension Tape {
+  /// Layer norm of every row with a trained weight and bias.
+  public func layerNorm(_ x: Variable, weight: Variable, bias: Variable, epsilon: Float) throws -> Variable {
+    let y = try backend.layerNorm(x.value, weight: weight.value, bias: bias.value, epsilon: epsilon)
+    return record(y, from: [x, weight, bias]) { [self] g in
+      let (weightSum, biasSum) = (try sum(for: weight), try sum(for: bias))
+      let gradient = try backend.layerNormGradient(
+        g, x: x.value, weight: weight.value, epsilon: epsilon, weightSum: weightSum, biasSum: biasSum)
+      try settle(weightSum, to: weight)
+      try settle(biasSum, to: bias)
+      try add(gradient, to: x)
+    }
+  }
+}

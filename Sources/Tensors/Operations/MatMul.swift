@@ -24,3 +24,30 @@ public struct MatMul: Operation {
   public var flops: Int { 2 * rows * inputWidth * outputWidth }
   public var bytes: Int { weightBytes + rows * (inputWidth + outputWidth) * 4 }
 }
+
+extension Tape {
+  /// `x Wᵀ + bias` with a trained `[N, K]` matrix: `[rows, K] → [rows, N]`.
+  public func linear(_ x: Variable, _ weight: Variable, bias: Variable?) throws -> Variable {
+    let y = try backend.product(
+      x.value, transposeA: false, weight.value, transposeB: true, bias: bias?.value, addTo: nil,
+      precision: precision)
+    return record(y, from: [x, weight, bias]) { [self] g in
+      if weight.needsGradient {
+        let sum = try sum(for: weight)
+        _ = try backend.product(
+          g, transposeA: true, x.value, transposeB: false, bias: nil, addTo: sum, precision: precision)
+        try settle(sum, to: weight)
+      }
+      if let bias, bias.needsGradient {
+        let sum = try sum(for: bias)
+        try backend.addColumnSums(g, to: sum)
+        try settle(sum, to: bias)
+      }
+      if x.needsGradient {
+        let gradient = try backend.product(
+          g, transposeA: false, weight.value, transposeB: false, bias: nil, addTo: nil, precision: precision)
+        try add(gradient, to: x)
+      }
+    }
+  }
+}

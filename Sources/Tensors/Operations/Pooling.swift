@@ -33,3 +33,19 @@ public struct L2Normalize: Operation {
   public var flops: Int { outputShape.count * 3 }
   public var bytes: Int { outputShape.count * 8 }
 }
+
+extension Tape {
+  /// The mean of each sequence's rows.
+  public func meanPool(_ x: Variable, _ batch: any PreparedPackedBatch) throws -> Variable {
+    record(try backend.meanPool(x.value, batch), from: [x]) { [self] g in
+      try add(backend.meanPoolGradient(g, batch), to: x)
+    }
+  }
+
+  /// `x / max(‖x‖, ε)`, row by row.
+  public func l2Normalize(_ x: Variable, epsilon: Float) throws -> Variable {
+    record(try backend.l2Normalize(x.value, epsilon: epsilon), from: [x]) { [self] g in
+      try add(backend.l2NormalizeGradient(g, x: x.value, epsilon: epsilon), to: x)
+    }
+  }
+}

@@ -19,3 +19,17 @@ public struct RMSNorm: Operation {
   public var flops: Int { rows * width * 4 }
   public var bytes: Int { (2 * rows + 1) * width * 4 }
 }
+
+extension Tape {
+  /// Root-mean-square norm of every row with a trained weight.
+  public func rmsNorm(_ x: Variable, weight: Variable, epsilon: Float) throws -> Variable {
+    let y = try backend.rmsNorm(x.value, weight: weight.value, epsilon: epsilon)
+    return record(y, from: [x, weight]) { [self] g in
+      let weightSum = try sum(for: weight)
+      let gradient = try backend.rmsNormGradient(
+        g, x: x.value, weight: weight.value, epsilon: epsilon, weightSum: weightSum)
+      try settle(weightSum, to: weight)
+      try add(gradient, to: x)
+    }
+  }
+}

@@ -56,3 +56,12 @@ public struct RotaryEmbedding: Operation {
   public var flops: Int { rows * width * 3 }
   public var bytes: Int { rows * width * 8 }
 }
+
+extension Tape {
+  /// Rotates a packed batch's rows at their positions.
+  public func rope(_ x: Variable, _ spec: RoPE, _ batch: any PreparedPackedBatch) throws -> Variable {
+    record(try backend.rope(x.value, spec, inverse: false, batch), from: [x]) { [self] g in
+      try add(backend.rope(g, spec, inverse: true, batch), to: x)
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import Basics
+
+/// Records operations as they run, and goes back over them to find gradients (reverse-mode differentiation).
+///
+/// Every operation's method stands beside its description in Operations/: it runs the forward operation and records
+/// how a gradient passes through it. A tape serves one pass, on one thread.
+public final class Tape {
+  public let backend: any TrainingBackend
+  /// What products round their operands to: `.f32` for none, or `.bf16`.
+  public let precision: DType
+  private var records: [() throws -> Void] = []
+
+  public init(_ backend: any TrainingBackend, precision: DType = .f32) {
+    self.backend = backend
+    self.precision = precision
+  }
+
+  /// A value that no gradient is wanted for.
+  public func constant(_ value: Tensor) -> Variable { Variable(value, needsGradient: false) }
+
+  /// A value whose gradient is wanted, to be read from the variable after ``backward(_:)``.
+  public func input(_ value: Tensor) -> Variable { Variable(value, needsGradient: true) }
+
+  /// A parameter, whose gradient the backward pass adds to.
+  public func parameter(_ parameter: Parameter) -> Variable {
+    Variable(parameter.value, needsGradient: true, sum: parameter.gradient)
+  }
+
+  /// Puts an operation's result on the tape; `backward` gets the result's gradient and hands on those of the inputs.
+  func record(_ value: Tensor, from inputs: [Variable?], _ backward: @escaping (Tensor) throws -> Void)
+    -> Variable
+  {
+    let result = Variable(value, needsGradient: inputs.contains { $0?.needsGradient == true })
+    if result.needsGradient {
+      records.append {
+        guard let gradient = result.gradient else { return }
+        // Its readers have all been visited: the memory goes back to the pool with the last reference.
+        result.gradient = nil
+        try backward(gradient)
+      }
+    }
+    return result
+  }
+
+  /// Adds a gradient to what a variable has gathered.
+  func add(_ gradient: Tensor, to variable: Variable) throws {
+    guard variable.needsGradient else { return }
+    if let sum = variable.sum {
+      try backend.scatterAddRows(flat(gradient), [0], to: flat(sum))
+    } else if let gathered = variable.gradient {
+      // A new tensor: what was gathered may also be another variable's.
+      variable.gradient = try backend.add(gathered, gradient)
+    } else {
+      variable.gradient = gradient
+    }
+  }
+
+  /// Where an operation may add a variable's gradient in place: a parameter's own, else a cleared tensor that is
+  /// handed to ``add(_:to:)`` afterwards by ``settle(_:to:)``.
+  func sum(for variable: Variable) throws -> Tensor {
+    if let sum = variable.sum { return sum }
+    let cleared = try backend.allocate(variable.value.shape, .f32)
+    try backend.zero(cleared)
+    return cleared
+  }
+
+  /// Completes ``sum(for:)``.
+  func settle(_ sum: Tensor, to variable: Variable) throws {
+    if variable.sum == nil { try add(sum, to: variable) }
+  }
+
+  /// Passes the gradients of results back to everything that they were computed from; the tape is empty afterwards.
+  ///
+  /// - Throws: what the backend throws; gradients of parameters are then incomplete.
+  public func backward(_ seeds: [(result: Variable, gradient: Tensor)]) throws {
+    for (result, gradient) in seeds { try add(gradient, to: result) }
+    while let last = records.popLast() { try last() }
+  }
+
+  /// All elements as one row.
+  private func flat(_ tensor: Tensor) -> Tensor {
+    Tensor(
+      shape: [1, tensor.shape.count], dtype: tensor.dtype, buffer: tensor.buffer, offset: tensor.offset)
+  }
+}
