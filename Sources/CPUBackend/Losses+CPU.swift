@@ -41,92 +41,89 @@ extension CPUBackend {
     return LossResult(losses: losses, gradient: gradient)
   }
 
-  public func ordinalLogits(_ x: Tensor, slope: Tensor, thresholds: Tensor) throws -> Tensor {
-    let operation = try OrdinalLogits(x.shape, slope: slope.shape, thresholds: thresholds.shape)
+  public func ordinalLogits(_ x: Tensor, parameters: Tensor) throws -> Tensor {
+    let operation = try OrdinalLogits(x.shape, parameters: parameters.shape)
     let y = try allocate(operation.outputShape, .f32)
-    let head = OrdinalHead(slope: try floats(slope), thresholds: try floats(thresholds), operation.classes)
+    let head = OrdinalHead(try read(parameters))
     let (source, target) = (try floats(x), try floats(y))
     measured(operation) {
       for row in 0..<x.rows {
         for label in 0..<head.classes {
-          target[row * head.classes + label] = Float(head.logProbability(label, source[row * x.rowStride]))
+          target[row * head.classes + label] = Float(
+            head.logProbability(label, Double(source[row * x.rowStride])))
         }
       }
     }
     return y
   }
 
-  public func ordinalLogitsGradient(
-    _ g: Tensor, x: Tensor, slope: Tensor, thresholds: Tensor, slopeSum: Tensor, thresholdsSum: Tensor
-  ) throws -> Tensor {
-    let operation = try OrdinalLogits(x.shape, slope: slope.shape, thresholds: thresholds.shape)
-    guard g.shape == operation.outputShape, slopeSum.shape == slope.shape,
-      thresholdsSum.shape == thresholds.shape
-    else {
+  public func ordinalLogitsGradient(_ g: Tensor, x: Tensor, parameters: Tensor, sum: Tensor) throws -> Tensor
+  {
+    let operation = try OrdinalLogits(x.shape, parameters: parameters.shape)
+    guard g.shape == operation.outputShape, sum.shape == parameters.shape else {
       throw RetortError(
-        .shapeMismatch, "ordinal_logits_gradient: \(g.shape) into \(slopeSum.shape), \(thresholdsSum.shape)",
-        remedy: "Give the gradient of the result, and sums of the parameters' shapes.")
+        .shapeMismatch, "ordinal_logits_gradient: \(g.shape) into \(sum.shape)",
+        remedy: "Give the gradient of the result, and a sum of the parameters' shape.")
     }
     let y = try allocate(x.shape, .f32)
-    let head = OrdinalHead(slope: try floats(slope), thresholds: try floats(thresholds), operation.classes)
+    let head = OrdinalHead(try read(parameters))
     let (source, input, target) = (try floats(g), try floats(x), try floats(y))
-    var slopeTotal = 0.0
-    var thresholdTotals = [Double](repeating: 0, count: head.classes - 1)
+    var total = [Double](repeating: 0, count: head.classes)
     for row in 0..<x.rows {
-      let value = input[row * x.rowStride]
-      let borders = head.borderGradients(source + row * g.rowStride, value)
-      // Border k is at slope · (x − thresholds[k]).
-      for (border, gradient) in borders.enumerated() {
-        slopeTotal += gradient * (Double(value) - Double(head.thresholds[border]))
-        thresholdTotals[border] -= gradient * Double(head.slope[0])
-      }
-      target[row] = Float(borders.reduce(0, +) * Double(head.slope[0]))
+      target[row] = Float(
+        head.addGradient(source + row * g.rowStride, Double(input[row * x.rowStride]), to: &total))
     }
-    try floats(slopeSum)[0] += Float(slopeTotal)
-    let sums = try floats(thresholdsSum)
-    for (index, total) in thresholdTotals.enumerated() { sums[index] += Float(total) }
+    let sums = try floats(sum)
+    for (index, value) in total.enumerated() { sums[index] += Float(value) }
     return y
   }
 }
 
 /// The cumulative link model of ``OrdinalLogits`` on one row.
 private struct OrdinalHead {
-  let slope: UnsafeMutablePointer<Float>
-  let thresholds: UnsafeMutablePointer<Float>
-  let classes: Int
+  let slope: Double
+  let gaps: [Double]
+  let thresholds: [Double]
 
-  init(slope: UnsafeMutablePointer<Float>, thresholds: UnsafeMutablePointer<Float>, _ classes: Int) {
-    self.slope = slope
-    self.thresholds = thresholds
-    self.classes = classes
+  var classes: Int { thresholds.count + 1 }
+
+  init(_ parameters: [Float]) {
+    slope = exp(Double(parameters[0]))
+    gaps = parameters.dropFirst(2).map { exp(Double($0)) }
+    thresholds = gaps.reduce(into: [Double(parameters[1])]) { $0.append(($0.last ?? 0) + $1) }
   }
-
-  /// `slope · (x − thresholds[k])`.
-  func border(_ k: Int, _ x: Float) -> Double { Double(slope[0]) * (Double(x) - Double(thresholds[k])) }
 
   static func logSigmoid(_ z: Double) -> Double { min(z, 0) - log1p(exp(-abs(z))) }
 
-  func logProbability(_ label: Int, _ x: Float) -> Double {
+  func logProbability(_ label: Int, _ x: Double) -> Double {
     var result = 0.0
-    if label > 0 { result += Self.logSigmoid(border(label - 1, x)) }
-    if label < classes - 1 { result += Self.logSigmoid(-border(label, x)) }
-    if label > 0, label < classes - 1 {
-      result += log(-expm1(border(label, x) - border(label - 1, x)))
-    }
+    if label > 0 { result += Self.logSigmoid(slope * (x - thresholds[label - 1])) }
+    if label < classes - 1 { result += Self.logSigmoid(-slope * (x - thresholds[label])) }
+    if label > 0, label < classes - 1 { result += log(-expm1(-slope * gaps[label - 1])) }
     return result
   }
 
-  /// The gradients of the borders from those of the log-probabilities.
-  func borderGradients(_ g: UnsafeMutablePointer<Float>, _ x: Float) -> [Double] {
-    var gradients = [Double](repeating: 0, count: classes - 1)
-    for label in 0..<classes {
-      let gradient = Double(g[label])
-      let below = label > 0 ? border(label - 1, x) : .infinity
-      let above = label < classes - 1 ? border(label, x) : -.infinity
-      let apart = label > 0 && label < classes - 1 ? 1 / expm1(below - above) : 0
-      if label > 0 { gradients[label - 1] += gradient * (1 / (1 + exp(below)) + apart) }
-      if label < classes - 1 { gradients[label] -= gradient * (1 / (1 + exp(-above)) + apart) }
+  /// Adds the parameters' gradients to `total` and returns that of `x`.
+  func addGradient(_ g: UnsafeMutablePointer<Float>, _ x: Double, to total: inout [Double]) -> Double {
+    var sum = 0.0
+    // What the thresholds above a gap hand down to it.
+    var above = 0.0
+    for border in (0..<classes - 1).reversed() {
+      let z = slope * (x - thresholds[border])
+      let gradient = Double(g[border + 1]) / (1 + exp(z)) - Double(g[border]) / (1 + exp(-z))
+      sum += gradient
+      // ln α enters z as a factor.
+      total[0] += gradient * z
+      above -= gradient * slope
+      if border > 0 {
+        let m = slope * gaps[border - 1]
+        let apart = Double(g[border]) / expm1(m) * m
+        total[0] += apart
+        total[border + 1] += apart + above * gaps[border - 1]
+      } else {
+        total[1] += above
+      }
     }
-    return gradients
+    return sum * slope
   }
 }

@@ -41,9 +41,9 @@ public protocol TrainingBackend: Backend {
   func scaleGroups(_ x: Tensor, by factors: Tensor) throws -> Tensor
   /// `x[i, j] · factors[j] + bias[j]`.
   func scaleColumns(_ x: Tensor, by factors: Tensor, bias: Tensor?) throws -> Tensor
-  /// `ln P(y = k)` for `P(y > k) = σ(slope · (x − thresholds[k]))`: `[rows, 1]`, `[1]` and `[K − 1]`, increasing,
-  /// to `[rows, K]`.
-  func ordinalLogits(_ x: Tensor, slope: Tensor, thresholds: Tensor) throws -> Tensor
+  /// `ln P(y = k)` of ordered classes for `P(y > k) = σ(α · (x − θ[k]))`: `[rows, 1]` to `[rows, K]`, with
+  /// `parameters` `[K]` = `[ln α, θ[0], ln(θ[1] − θ[0]), …]`.
+  func ordinalLogits(_ x: Tensor, parameters: Tensor) throws -> Tensor
 
   // MARK: Gradients
 
@@ -70,10 +70,8 @@ public protocol TrainingBackend: Backend {
     _ g: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor, logSumExp: Tensor, heads: Int,
     scale: Float, causal: Bool, precision: DType, _ batch: any PreparedPackedBatch
   ) throws -> Tensor
-  /// Returns the gradient of `x`; adds those of slope and thresholds.
-  func ordinalLogitsGradient(
-    _ g: Tensor, x: Tensor, slope: Tensor, thresholds: Tensor, slopeSum: Tensor, thresholdsSum: Tensor
-  ) throws -> Tensor
+  /// Returns the gradient of `x`; adds that of the parameters.
+  func ordinalLogitsGradient(_ g: Tensor, x: Tensor, parameters: Tensor, sum: Tensor) throws -> Tensor
 
   // MARK: Losses
 

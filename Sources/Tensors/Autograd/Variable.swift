@@ -28,19 +28,19 @@ public final class Parameter: Sendable {
   public let gradient: Tensor
   /// Whether weight decay shrinks it: matrices and tables, never norms and biases.
   public let decays: Bool
-  /// Layers between it and the output, for learning rates that fall towards the input.
-  public let depth: Int
+  /// What its learning rate is multiplied by.
+  public let rateFactor: Float
 
   /// Allocates a cleared gradient beside `value`.
   ///
   /// - Throws: what the backend throws.
   public init(
-    _ name: String, _ value: Tensor, decays: Bool, depth: Int = 0, on backend: any TrainingBackend
+    _ name: String, _ value: Tensor, decays: Bool, rateFactor: Float = 1, on backend: any TrainingBackend
   ) throws {
     self.name = name
     self.value = value
     self.decays = decays
-    self.depth = depth
+    self.rateFactor = rateFactor
     gradient = try backend.allocate(value.shape, .f32)
     try backend.zero(gradient)
   }

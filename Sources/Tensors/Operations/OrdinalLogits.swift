@@ -1,21 +1,22 @@
 import Basics
 
-/// Log-probabilities of ordered classes from one number: `P(y > k) = σ(slope · (x − thresholds[k]))`, the
-/// cumulative link model (McCullagh, 1980).
+/// Log-probabilities of ordered classes from one number: `P(y > k) = σ(α · (x − θ[k]))`, the cumulative link model
+/// (McCullagh, 1980).
 ///
-/// With a = slope · (x − thresholds[k − 1]) and b = slope · (x − thresholds[k]), class k has
-/// `ln(σ(a) − σ(b)) = ln σ(a) + ln σ(−b) + ln(1 − e^(b − a))`, which stays exact where both are close to 0 or 1.
+/// The parameters are `[ln α, θ[0], ln(θ[1] − θ[0]), …]`, so that α stays positive and the thresholds in order. With
+/// `z[k] = α (x − θ[k])` class k has `ln(σ(z[k − 1]) − σ(z[k])) = ln σ(z[k − 1]) + ln σ(−z[k]) + ln(1 − e^−m)`, where
+/// `m = α (θ[k] − θ[k − 1])`: exact where the probability is small.
 public struct OrdinalLogits: Operation {
   public static let name = "ordinal_logits"
   public let rows: Int
   public let classes: Int
 
-  public init(_ x: Shape, slope: Shape, thresholds: Shape) throws {
+  public init(_ x: Shape, parameters: Shape) throws {
     try Self.require(
-      x.rank == 2 && x[1] == 1 && slope == [1] && thresholds.rank == 1 && thresholds[0] > 0,
-      "input \(x), slope \(slope), thresholds \(thresholds)")
+      x.rank == 2 && x[1] == 1 && parameters.rank == 1 && parameters[0] > 1,
+      "input \(x) with parameters \(parameters)")
     rows = x[0]
-    classes = thresholds[0] + 1
+    classes = parameters[0]
   }
 
   public var outputShape: Shape { [rows, classes] }
@@ -24,16 +25,14 @@ public struct OrdinalLogits: Operation {
 }
 
 extension Tape {
-  /// Log-probabilities of ordered classes; slope and thresholds are trained.
-  public func ordinalLogits(_ x: Variable, slope: Variable, thresholds: Variable) throws -> Variable {
-    let y = try backend.ordinalLogits(x.value, slope: slope.value, thresholds: thresholds.value)
-    return record(y, from: [x, slope, thresholds]) { [self] g in
-      let (slopeSum, thresholdsSum) = (try sum(for: slope), try sum(for: thresholds))
+  /// Log-probabilities of ordered classes with trained parameters.
+  public func ordinalLogits(_ x: Variable, parameters: Variable) throws -> Variable {
+    let y = try backend.ordinalLogits(x.value, parameters: parameters.value)
+    return record(y, from: [x, parameters]) { [self] g in
+      let sum = try sum(for: parameters)
       let gradient = try backend.ordinalLogitsGradient(
-        g, x: x.value, slope: slope.value, thresholds: thresholds.value, slopeSum: slopeSum,
-        thresholdsSum: thresholdsSum)
-      try settle(slopeSum, to: slope)
-      try settle(thresholdsSum, to: thresholds)
+        g, x: x.value, parameters: parameters.value, sum: sum)
+      try settle(sum, to: parameters)
       try add(gradient, to: x)
     }
   }
