@@ -24,6 +24,9 @@ let modules: [Module] = [
   Module(name: "Relevance", modules: ["Basics", "Tokenizers"]),
   Module(name: "Scoring", modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers", "Transformers"]),
   Module(
+    name: "Distillation",
+    modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers", "Transformers", "Relevance"]),
+  Module(
     name: "Labelling",
     modules: ["CSQLite", "Basics", "Tensors", "Tokenizers", "Transformers", "Generation", "Relevance"]),
 ]

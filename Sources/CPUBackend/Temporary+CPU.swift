@@ -1,5 +1,6 @@
 import Basics
 import Tensors
+import Foundation
 
 extension CPUBackend {
   public func product(
@@ -27,4 +28,8 @@ extension CPUBackend {
     _ g: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor, logSumExp: Tensor, heads: Int,
     scale: Float, causal: Bool, precision: DType, _ batch: any PreparedPackedBatch
   ) throws -> Tensor { g }
+
+  public func tanh(_ x: Tensor) throws -> Tensor {
+    try rowwise(Scale(x.shape), x) { a, b in for i in 0..<x.width { b[i] = Foundation.tanh(a[i]) } }
+  }
 }

@@ -8,6 +8,11 @@ public final class TrainableBert {
   public struct Linear: Sendable {
     public let weight: Parameter
     public let bias: Parameter
+
+    public init(weight: Parameter, bias: Parameter) {
+      self.weight = weight
+      self.bias = bias
+    }
   }
 
   struct Layer: Sendable {
@@ -107,6 +112,14 @@ public final class TrainableBert {
         tape.add(hidden, dropout(tape.linear(inner, layer.down), tape)), layer.outputNorm, tape)
     }
     return hidden
+  }
+
+  /// The dense layer that a model with a head puts on the [CLS] state, where the folder has one.
+  public static func pooler(_ source: EncoderSource, on backend: any TrainingBackend) throws -> Linear? {
+    guard source.hasTensor("pooler.dense.weight") else { return nil }
+    let width = source.configuration.hiddenSize
+    var loader = TrainableLoader(source: source, backend: backend)
+    return try loader.linear(["pooler.dense"], out: width, in: width)
   }
 
   private func norm(_ x: Variable, _ norm: Linear, _ tape: Tape) throws -> Variable {
