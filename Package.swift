@@ -52,6 +52,12 @@ let testTargets: [Module] = [
     ]),
   Module(name: "RelevanceTests", modules: ["Basics", "Tokenizers", "Relevance"]),
   Module(
+    name: "DistillationTests",
+    modules: [
+      "Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "ModelFormats", "Tokenizers",
+      "Transformers", "Relevance", "Distillation",
+    ]),
+  Module(
     name: "LabellingTests",
     modules: [
       "Basics", "Tensors", "CPUBackend", "ModelFormats", "Tokenizers", "Transformers", "Generation",

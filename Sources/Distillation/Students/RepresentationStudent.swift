@@ -22,14 +22,14 @@ public final class RepresentationStudent: Student {
 
   /// What the learning rate of a head's few numbers is multiplied by: they must move by whole units, weights by
   /// hundredths.
-  static let headRateFactor: Float = 100
+  public static let headRateFactor: Float = 100
 
   /// Reads the encoder; the heads begin as docs/method.md says.
   ///
   /// - Throws: what reading the folder throws.
   public init(
     _ source: EncoderSource, shape: StudentShape, seed: UInt64, layerDecay: Float = 1,
-    on backend: any TrainingBackend
+    headRateFactor: Float = RepresentationStudent.headRateFactor, on backend: any TrainingBackend
   ) throws {
     self.shape = shape
     encoder = try TrainableBert(source, layerDecay: layerDecay, on: backend)
@@ -37,15 +37,15 @@ public final class RepresentationStudent: Student {
     let heads = HeadInitializer(backend: backend, seed: seed)
     let count = shape.labels.count
     let start = [log(10.0), 0.5 - 0.1 * Double(count - 2)] + [Double](repeating: log(0.2), count: count - 2)
-    let ordinal = try heads.tensor("ordinal", [count], start.map(Float.init), rateFactor: Self.headRateFactor)
+    let ordinal = try heads.tensor("ordinal", [count], start.map(Float.init), rateFactor: headRateFactor)
     let aspects = max(1, shape.aspects.count)
     let slots: Shape = [aspects * shape.slotWidth, width]
     let deviation = 1 / Double(shape.slotWidth).squareRoot()
     let aspectHeads = [
       try heads.normal("aspect_query.weight", slots, deviation: deviation, seededAs: "aspect_slots"),
       try heads.normal("aspect_item.weight", slots, deviation: deviation, seededAs: "aspect_slots"),
-      try heads.constant("aspect_scale", [aspects], 10, rateFactor: Self.headRateFactor),
-      try heads.constant("aspect_bias", [aspects], 5, rateFactor: Self.headRateFactor),
+      try heads.constant("aspect_scale", [aspects], 10, rateFactor: headRateFactor),
+      try heads.constant("aspect_bias", [aspects], 5, rateFactor: headRateFactor),
     ]
     extraHeads = [ordinal] + (shape.aspects.isEmpty ? [] : aspectHeads)
     self.ordinal = ordinal.parameter
