@@ -170,7 +170,7 @@ typedef struct {
   // What rk_product_plan fills in.
   int pack_tasks, tasks;           // tasks of each of the two phases
   size_t shared_bytes, own_bytes; // scratch, aligned to 64: one for all threads, and one a thread
-  int depth, blocks, own_blocks, own_lines, part_lines, parts, owns_b;
+  int threads, depth, blocks, own_blocks, own_lines, part_lines, parts, pack_lines, pack_groups, owns_b;
 } rk_product;
 void rk_product_plan(rk_product *product, int threads);
 // First phase: task 0..<pack_tasks in any order, any thread.
