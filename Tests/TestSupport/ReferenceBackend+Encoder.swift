@@ -34,7 +34,8 @@ extension ReferenceBackend {
     _ batch: any PreparedPackedBatch
   ) throws -> EncoderAttention.Output {
     let operation = try EncoderAttention(
-      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal, batch: batch.packed)
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal,
+      batch: batch.packed)
     let expected = Reference.encoderAttention(
       try doubles(query), try doubles(key), try doubles(value), heads: heads, scale: Double(scale),
       causal: causal, batch.packed)
