@@ -11,6 +11,11 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   let starts: OpenCLBuffer
   /// `[rows, 2]`: first row of each row's sequence, and its end.
   let bounds: OpenCLBuffer
+  /// `[blockCount, 3]`: a block's first row, the first row of its sequence, and the sequence's end. Blocks are
+  /// ``blockRows`` rows, from the sequence's first row on.
+  let blocks: OpenCLBuffer
+  let blockCount: Int
+  static let blockRows = 16
 
   init(_ packed: PackedBatch, _ backend: OpenCLBackend) throws {
     self.packed = packed
@@ -22,6 +27,14 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
       packed.rows(of: sequence).flatMap { _ in [packed.starts[sequence], packed.starts[sequence + 1]] }
     }
     bounds = try backend.makeBuffer(pairs)
+    let blocks = (0..<packed.sequences).flatMap { sequence in
+      let rows = packed.rows(of: sequence)
+      return stride(from: rows.lowerBound, to: rows.upperBound, by: Self.blockRows).flatMap {
+        [Int32($0), Int32(rows.lowerBound), Int32(rows.upperBound)]
+      }
+    }
+    blockCount = blocks.count / 3
+    self.blocks = try backend.makeBuffer(blocks)
   }
 }
 
@@ -59,12 +72,13 @@ extension OpenCLBackend {
   }
 
   public func encoderAttention(
-    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, precision: DType,
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, causal: Bool, precision: DType,
     wantsLogSumExp: Bool,
     _ batch: any PreparedPackedBatch
   ) throws -> EncoderAttention.Output {
     let operation = try EncoderAttention(
-      query: query.shape, key: key.shape, value: value.shape, heads: heads, batch: batch.packed)
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal,
+      batch: batch.packed)
     guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
     let (q, k, v) = (try FloatView(query), try FloatView(key), try FloatView(value))
     let y = try allocate(operation.outputShape, .f32)
@@ -78,7 +92,8 @@ extension OpenCLBackend {
       .buffer("bounds", batch.bounds), .buffer("y", output),
       // A buffer must be passed where no sums are wanted too; the kernel does not write it.
       .buffer("log_sum_exp", try sums.map { try FloatView($0).buffer } ?? output),
-      .int("wants_sums", wantsLogSumExp ? 1 : 0), .uint("heads", UInt32(heads)),
+      .int("wants_sums", wantsLogSumExp ? 1 : 0), .int("causal", causal ? 1 : 0),
+      .uint("heads", UInt32(heads)), .uint("shared", UInt32(heads / operation.kvHeads)),
       .uint("head_dim", UInt32(operation.headDim)), .float("scale", scale),
     ]
     let group = family == .cpu ? 1 : 64
