@@ -83,6 +83,7 @@ void rk_layer_norm(const float *x, const float *w, const float *b, float *y, int
 void rk_silu_mul(const float *gate, const float *up, float *y, int n);
 void rk_gelu_erf(const float *x, float *y, int n);
 void rk_gelu_tanh(const float *x, float *y, int n);
+void rk_tanh(const float *x, float *y, int n);
 // y = x / max(|x|, epsilon).
 void rk_l2_normalize(const float *x, float *y, int n, float epsilon);
 // y = the mean of `count` rows, `stride` floats apart, summed in their order.
@@ -154,3 +155,5 @@ typedef struct {
 size_t rk_encoder_attention_scratch(int length, int head_dim);
 // `narrow` rounds the operands of products to bfloat16 where the processor multiplies it.
 void rk_encoder_attention(const rk_encoder_head *head, int narrow, void *scratch);
+// One query row, in Float32, against the sequence's `length` keys and values; `scores` has room for them.
+void rk_first_row_attention(const rk_encoder_head *head, float *scores);
