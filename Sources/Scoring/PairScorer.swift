@@ -16,6 +16,9 @@ public final class PairScorer: Sendable {
   public let batchTokens: Int
   private let backend: any Backend
 
+  /// Tokens that keep both threads and caches of a processor busy.
+  public static let defaultBatchTokens = 1024
+
   /// Names of the labels, in the order of logits and probabilities.
   public var labels: [String] { model.labels }
 
@@ -38,7 +41,8 @@ public final class PairScorer: Sendable {
   ///   for lengths out of range.
   public init(
     folder: String, backend: any Backend, compute: ComputeMode = .auto, maximumLength: Int? = nil,
-    batchTokens: Int = 1024, progress: (@Sendable (Double) -> Void)? = nil
+    batchTokens: Int = PairScorer.defaultBatchTokens,
+    progress: (@Sendable (Double) -> Void)? = nil
   ) throws {
     let source = try EncoderSource(folder: folder)
     let input = try EncoderInput(
@@ -54,13 +58,27 @@ public final class PairScorer: Sendable {
   ///
   /// - Throws: what the backend throws.
   public func score(_ pairs: [(query: String, item: String)]) throws -> Result {
-    try score(pairs.map { try tokenizer.encode($0.query, pair: $0.item, maximumLength: maximumLength) })
+    try score(encode(pairs))
   }
 
-  /// As ``score(_:)-(_)`` for pairs that are tokens already.
+  /// Pairs as the model reads them.
+  public struct EncodedPairs: Sendable {
+    let texts: [EncodedText]
+  }
+
+  /// The tokens of pairs, for ``score(_:)``.
+  ///
+  /// - Throws: nothing where the scorer could be made.
+  public func encode(_ pairs: [(query: String, item: String)]) throws -> EncodedPairs {
+    EncodedPairs(
+      texts: try pairs.map { try tokenizer.encode($0.query, pair: $0.item, maximumLength: maximumLength) })
+  }
+
+  /// Logits and probabilities of pairs that are tokens already.
   ///
   /// - Throws: what the backend throws.
-  public func score(_ encoded: [EncodedText]) throws -> Result {
+  public func score(_ pairs: EncodedPairs) throws -> Result {
+    let encoded = pairs.texts
     let width = labels.count
     let zeros = [Float](repeating: 0, count: encoded.count * width)
     var result = Result(logits: zeros, probabilities: zeros, tokens: 0)

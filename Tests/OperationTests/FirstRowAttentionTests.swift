@@ -39,7 +39,8 @@ extension Operations {
       var random = TestRandom(5)
       let query = random.activations(packed.sequences * width)
       let (key, value) = (random.activations(packed.rows * width), random.activations(packed.rows * width))
-      func attend(_ query: [Float], _ key: [Float], _ value: [Float], _ batch: PackedBatch) throws -> [Float] {
+      func attend(_ query: [Float], _ key: [Float], _ value: [Float], _ batch: PackedBatch) throws -> [Float]
+      {
         try backend.read(
           backend.firstRowAttention(
             query: backend.matrix(query, width), key: backend.matrix(key, width),
