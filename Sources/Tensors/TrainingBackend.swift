@@ -56,7 +56,6 @@ public protocol TrainingBackend: Backend {
     -> Tensor
   func geluGradient(_ g: Tensor, x: Tensor, _ form: GELU.Form) throws -> Tensor
   func siluMulGradient(_ g: Tensor, gate: Tensor, up: Tensor) throws -> (gate: Tensor, up: Tensor)
-  func tanh(_ x: Tensor) throws -> Tensor
   /// From the result `y`.
   func tanhGradient(_ g: Tensor, y: Tensor) throws -> Tensor
   /// From the result `y`.

@@ -1,9 +1,16 @@
 import Basics
 
+/// Hyperbolic tangent of every element.
 public struct Tanh: Operation {
   public static let name = "tanh"
   public let outputShape: Shape
-  public var flops: Int { outputShape.count * 8 }
+
+  public init(_ x: Shape) throws {
+    try Self.require(x.rank == 2, "input \(x) is not [rows, width]")
+    outputShape = x
+  }
+
+  public var flops: Int { outputShape.count * 6 }
   public var bytes: Int { outputShape.count * 8 }
 }
 
