@@ -175,13 +175,13 @@ def rate_factor(name, layers, recipe):
 class Optimiser:
     """AdamW by groups of equal rate factor and decay, clipping, and the schedule."""
 
-    def __init__(self, model, layers, steps, recipe):
+    def __init__(self, model, layers, steps, recipe, fused=False):
         groups = {}
         for name, parameter in model.named_parameters():
             key = (rate_factor(name, layers, recipe), recipe.decay if parameter.dim() == 2 else 0.0)
             groups.setdefault(key, []).append(parameter)
         self.inner = torch.optim.AdamW([{"params": p, "factor": f, "weight_decay": d} for (f, d), p in groups.items()],
-                                       lr=recipe.rate, betas=recipe.betas, eps=recipe.epsilon)
+                                       lr=recipe.rate, betas=recipe.betas, eps=recipe.epsilon, fused=fused)
         self.model, self.steps, self.recipe, self.taken = model, steps, recipe, 0
 
     def step(self):

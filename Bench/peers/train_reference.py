@@ -95,7 +95,7 @@ def train(arguments, folder, data, dev, gold, names, gains, aspects, seed):
     model = model.to(arguments.device)
     per_epoch = -(-len(data) // arguments.batch)
     steps = per_epoch * arguments.epochs
-    optimiser = students.Optimiser(model, config.num_hidden_layers, steps, recipe)
+    optimiser = students.Optimiser(model, config.num_hidden_layers, steps, recipe, fused=True)
     shuffle, epochs, start, losses = torch.Generator().manual_seed(seed), [], time.perf_counter(), []
     for epoch in range(1, arguments.epochs + 1):
         model.train()
