@@ -21,6 +21,7 @@ let modules: [Module] = [
   Module(name: "OpenCLBackend", modules: ["Kernels", "OpenCLRuntime", "Basics", "Tensors"]),
   Module(name: "Transformers", modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers"]),
   Module(name: "Generation", modules: ["Basics", "Tensors", "Tokenizers", "Transformers"]),
+  Module(name: "Training", modules: ["Basics", "Tensors", "ModelFormats"]),
   Module(name: "Relevance", modules: ["Basics", "Tokenizers"]),
   Module(name: "Scoring", modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers", "Transformers"]),
   Module(
@@ -50,6 +51,7 @@ let testTargets: [Module] = [
       "Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "ModelFormats", "Tokenizers",
       "Transformers", "Scoring",
     ]),
+  Module(name: "TrainingTests", modules: ["Basics", "Tensors", "CPUBackend", "ModelFormats", "Training"]),
   Module(name: "RelevanceTests", modules: ["Basics", "Tokenizers", "Relevance"]),
   Module(
     name: "DistillationTests",
