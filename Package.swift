@@ -26,7 +26,7 @@ let modules: [Module] = [
   Module(name: "Scoring", modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers", "Transformers"]),
   Module(
     name: "Distillation",
-    modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers", "Transformers", "Relevance"]),
+    modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers", "Transformers", "Training", "Relevance"]),
   Module(
     name: "Labelling",
     modules: ["CSQLite", "Basics", "Tensors", "Tokenizers", "Transformers", "Generation", "Relevance"]),

@@ -14,6 +14,9 @@ public final class StudentTrainer {
   /// Tokens of a piece: a batch of more is computed in pieces, whose activations stay in the processor's cache.
   let pieceTokens: Int
 
+  /// Activations of so many tokens of a small encoder's layer fit in a processor's caches.
+  public static let defaultPieceTokens = 1024
+
   public init(
     _ student: any Student, settings: LossSettings, dropoutRate: Float, precision: DType, pieceTokens: Int,
     on backend: any TrainingBackend

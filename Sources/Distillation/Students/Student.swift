@@ -13,6 +13,23 @@ public enum StudentKind: String, Sendable, CaseIterable, Codable {
   case representation
 }
 
+extension StudentKind {
+  /// A student of this kind that begins with a folder's encoder.
+  ///
+  /// - Throws: what reading the folder throws.
+  public func make(
+    _ source: EncoderSource, shape: StudentShape, seed: UInt64, layerDecay: Float = 1,
+    on backend: any TrainingBackend
+  ) throws -> any Student {
+    switch self {
+    case .interaction:
+      try InteractionStudent(source, shape: shape, seed: seed, layerDecay: layerDecay, on: backend)
+    case .representation:
+      try RepresentationStudent(source, shape: shape, seed: seed, layerDecay: layerDecay, on: backend)
+    }
+  }
+}
+
 /// What a student is made for; the same for every step of its training.
 public struct StudentShape: Sendable, Hashable {
   public let labels: LabelSet
