@@ -118,12 +118,12 @@ public final class DistillationRun {
     let tokenizer = try WordPieceTokenizer(folder: files.initial)
     try Self.check(tokenizer, source, settings)
     let shape = StudentShape(labels: labels, aspects: teacher?.aspects ?? [], slotWidth: settings.slotWidth)
-    student = try settings.student.make(
+    let student = try settings.student.make(
       source, shape: shape, seed: settings.seed, layerDecay: Float(settings.layerDecay), on: backend)
-    data = try TrainingData(
+    let data = try TrainingData(
       files: files.train, teacher: teacher, student: student, settings: losses, tokenizer: tokenizer,
       maximumLength: settings.maximumLength, limit: settings.limit, progress: progress)
-    heldOut = try files.dev.map {
+    let heldOut = try files.dev.map {
       try HeldOutPairs(
         path: $0, student: student, tokenizer: tokenizer, maximumLength: settings.maximumLength)
     }
@@ -139,6 +139,9 @@ public final class DistillationRun {
     if let heldOut { settings.inputs["dev"] = try Self.input(heldOut.path, rows: heldOut.pairs.count) }
     settings.inputs["model"] = try Self.input(files.initial + "/model.safetensors", rows: 0)
     self.settings = settings
+    self.student = student
+    self.data = data
+    self.heldOut = heldOut
     self.labels = labels
     self.folder = folder
     self.backend = backend
