@@ -45,7 +45,9 @@ struct Score: ParsableCommand {
     let reader = try PairReader(path: input)
     let folder = try ModelPath.resolve(student)
     let description = try Score.description(folder)
-    let own = try description.map { try LabelSet($0.labels.map { Label(name: $0.name, gain: $0.gain) }) }
+    let own = try description.map {
+      try LabelSet($0.labels.map { Relevance.Label(name: $0.name, gain: $0.gain) })
+    }
     let set = try labels.map(LabelSet.init(path:)) ?? own ?? .standard
     let scorer = try PairScorer(
       folder: folder, backend: options.makeBackend(), compute: compute,
