@@ -44,6 +44,27 @@ final class CPUMatrix: MatrixWeight, Sendable {
     }
   }
 
+  /// Fewer rows than this are shared out by panels.
+  static let blockedRows = 64
+  private static let cachedBytes = 1 << 20
+
+  /// Whether all of the matrix is int8 with activations of 8 bits, and a core's own cache holds it.
+  var fitsCache: Bool {
+    byteCount <= CPUMatrix.cachedBytes && !isPaired
+      && parts.allSatisfy {
+        if case .panels(let matrix, _) = $0 { return matrix.isInt8 }
+        return false
+      }
+  }
+
+  /// The matrix's panels where all of it is one int8 part with activations of 8 bits.
+  var int8Panels: PanelMatrix? {
+    guard parts.count == 1, case .panels(let matrix, 0)? = parts.first, matrix.isInt8, !matrix.isPaired else {
+      return nil
+    }
+    return matrix
+  }
+
   /// The tasks of the parts in panels for a number of rows.
   func panelTasks(rows: Int) -> [PanelTask] { rows <= 4 ? fewRowsTasks : manyRowsTasks }
 }
@@ -106,6 +127,9 @@ extension CPUBackend {
     let target = try floats(y)
     let rows = x.rows
     guard case .panels(let format, _) = matrix.parts.first(where: \.isPanels) else { return }
+    if matrix.fitsCache, rows >= CPUMatrix.blockedRows {
+      return try runRowBlocks(matrix, format, x, bias, y)
+    }
     let bytes = rows * format.activationBytes
     let activations = try scratch(bytes * (matrix.isPaired ? 2 : 1))
     let rest = matrix.isPaired ? activations + bytes : nil
@@ -121,6 +145,31 @@ extension CPUBackend {
       part.multiply(
         task.panels, activations, rest: rest, rows: rows, bias: bias.map { $0 + column }, target + column,
         stride: y.rowStride)
+    }
+  }
+
+  /// A small int8 matrix and many rows: a task takes a few rows from their quantisation to the end, which keeps
+  /// them in its core's cache and makes the threads meet once. The bits are those of tasks by panels.
+  private func runRowBlocks(
+    _ matrix: CPUMatrix, _ format: PanelMatrix, _ x: Tensor, _ bias: UnsafeMutablePointer<Float>?, _ y: Tensor
+  ) throws {
+    let (source, target) = (try floats(x), try floats(y))
+    let block = rowBlock(x.rows)
+    let bytes = (block * format.activationBytes + 63) / 64 * 64
+    let memory = try scratch(bytes * pool.threads)
+    pool.run((x.rows + block - 1) / block) { task, thread in
+      let first = task * block
+      let rows = min(x.rows - first, block)
+      let activations = memory + thread * bytes
+      for row in 0..<rows {
+        format.quantize(
+          source + (first + row) * x.rowStride, row: row, of: rows, activations, rest: nil)
+      }
+      for case .panels(let part, let column) in matrix.parts {
+        part.multiply(
+          0..<part.panelCount, activations, rest: nil, rows: rows, bias: bias.map { $0 + column },
+          target + first * y.rowStride + column, stride: y.rowStride)
+      }
     }
   }
 

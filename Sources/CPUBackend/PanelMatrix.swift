@@ -20,6 +20,11 @@ final class PanelMatrix: Sendable {
   /// Whether the activations come at 15 bits, as two rows of int8 whose products are added.
   let isPaired: Bool
 
+  var isInt8: Bool {
+    if case .int8 = codes { return true }
+    return false
+  }
+
   /// Packs the rows on the pool, then lets the file's pages go.
   init(_ checked: CheckedSource, int8: Bool, pool: ThreadPool) throws {
     codes = int8 ? .int8 : .stored(checked.type)

@@ -100,6 +100,10 @@ public protocol Backend: AnyObject, Sendable {
   func firstRowAttention(
     query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, _ batch: any PreparedPackedBatch
   ) throws -> Tensor
+  /// `norm(h + gelu(h Wup) Wdown)` with `h = norm(x + attended Wo)`: the rest of an encoder layer after attention,
+  /// `[rows, width]`. By default the single operations one after another.
+  func encoderLayerOutput(_ hidden: Tensor, attended: Tensor, _ weights: EncoderLayerOutput.Weights) throws
+    -> Tensor
   /// The mean of each sequence's rows: `[sequences, width]`. Its first row (the [CLS] token's) is a
   /// ``gatherRows(_:_:)`` at ``PackedBatch/starts``.
   func meanPool(_ x: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Basics
+import Distillation
 import Foundation
 import Relevance
 import Scoring
@@ -9,9 +10,10 @@ struct Score: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Scores query-item pairs with an interaction student.",
     discussion: """
-      The student is a Hugging Face folder with a BertForSequenceClassification whose labels are those of the label \
-      set. One record a pair is written in the input's order: pair_id, label, probabilities and score, the expected \
-      gain; 'retort eval' reads them. A row that cannot be read ends the command with its place.
+      The student is a folder that 'retort distill --student interaction' has written, or any Hugging Face folder \
+      with a BertForSequenceClassification whose labels are those of the label set. One record a pair is written in \
+      the input's order: pair_id, label, probabilities and score, the expected gain; 'retort eval' reads them. A row \
+      that cannot be read ends the command with its place.
 
       Example: retort score --student student --input pairs.jsonl --labels labels.json --output scores.jsonl
       """)
@@ -22,12 +24,15 @@ struct Score: ParsableCommand {
   var input: String
   @Option(help: "The JSON Lines file to write.")
   var output: String
-  @Option(help: "The label set: names and gains; exact, partial, irrelevant by default.")
+  @Option(
+    help: "The label set: names and gains; the student's own by default, else exact, partial, irrelevant.")
   var labels: String?
   @Option(
     help: "How weights are kept: f32 (accurate), bf16, int8 (CPU only), lean (as in the file), auto (bf16).")
   var compute: ComputeMode = .auto
-  @Option(help: "Tokens that a pair is cut to, special ones included; the model's longest input by default.")
+  @Option(
+    help: "Tokens that a pair is cut to, special ones included; by default what the student was trained with."
+  )
   var maxLength: Int?
   @Option(help: "Tokens in a batch.")
   var batchTokens = PairScorer.defaultBatchTokens
@@ -38,10 +43,15 @@ struct Score: ParsableCommand {
 
   func run() throws {
     let reader = try PairReader(path: input)
-    let set = try labels.map(LabelSet.init(path:)) ?? .standard
+    let folder = try ModelPath.resolve(student)
+    let description = try Score.description(folder)
+    let own = try description.map {
+      try LabelSet($0.labels.map { Relevance.Label(name: $0.name, gain: $0.gain) })
+    }
+    let set = try labels.map(LabelSet.init(path:)) ?? own ?? .standard
     let scorer = try PairScorer(
-      folder: ModelPath.resolve(student), backend: options.makeBackend(), compute: compute,
-      maximumLength: maxLength, batchTokens: batchTokens)
+      folder: folder, backend: options.makeBackend(), compute: compute,
+      maximumLength: maxLength ?? description?.maximumLength, batchTokens: batchTokens)
     let places = try set.places(among: scorer.labels)
     let file = try AtomicFile(path: output)
     let bar = ProgressBar("Scoring", total: reader.byteCount, isEnabled: !options.json)
@@ -68,6 +78,19 @@ struct Score: ParsableCommand {
     try file.commit()
     let seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
     try report(rows: rows, tokens: tokens, seconds: seconds, scoring: Double(scoring) / 1e9)
+  }
+
+  /// What the folder says of itself; nil where it is not one of Retort's.
+  private static func description(_ folder: String) throws -> StudentDescription? {
+    let path = folder + "/" + StudentDescription.fileName
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    let description = try StudentDescription(folder: folder)
+    guard description.student == .interaction else {
+      throw RetortError(
+        .unsupported, "a \(description.student.rawValue) student", file: path, field: "student",
+        remedy: "Score with an interaction student; 'retort embed' gives this one's vectors.")
+    }
+    return description
   }
 
   private func lines(_ pairs: [Pair], _ result: PairScorer.Result, _ set: LabelSet, _ places: [Int]) throws

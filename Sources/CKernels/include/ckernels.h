@@ -107,6 +107,11 @@ void rk_silu_mul(const float *gate, const float *up, float *y, int n);
 void rk_gelu_erf(const float *x, float *y, int n);
 void rk_gelu_tanh(const float *x, float *y, int n);
 void rk_tanh(const float *x, float *y, int n);
+// GELU in place, off by 2e-4 at most: for results that are rounded to 8 bits next.
+void rk_gelu_quick(float *x, int n);
+// y = the layer norm of a + b; y overlaps none of the others.
+void rk_add_layer_norm(const float *a, const float *b, const float *w, const float *bias, float *y, int n,
+                       float eps);
 // y = x / max(|x|, epsilon).
 void rk_l2_normalize(const float *x, float *y, int n, float epsilon);
 // y = the mean of `count` rows, `stride` floats apart, summed in their order.

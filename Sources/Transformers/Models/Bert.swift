@@ -6,11 +6,7 @@ import Tensors
 final class Bert: EncoderModel, Sendable {
   struct Layer: Sendable {
     let projection: Projection
-    let attentionOutput: Linear
-    let attentionNorm: LayerNormLayer
-    let up: Linear
-    let down: Linear
-    let outputNorm: LayerNormLayer
+    let output: EncoderLayerOutput.Weights
   }
 
   /// Query, key and value projections.
@@ -50,9 +46,12 @@ final class Bert: EncoderModel, Sendable {
       defer { progress?(Double(index + 1) / Double(c.layers)) }
       return try Bert.layer(loader, "encoder.layer.\(index)", isLast: index == c.layers - 1)
     }
-    let linears = layers.flatMap { $0.projection.linears + [$0.attentionOutput, $0.up, $0.down] }
-    weightBytes = linears.reduce(0) { $0 + $1.weight.byteCount }
-    flopsPerToken = linears.reduce(0) { $0 + 2 * $1.weight.inputWidth * $1.weight.outputWidth }
+    let matrices = layers.flatMap { layer in
+      layer.projection.linears.map(\.weight)
+        + [layer.output.attentionOutput, layer.output.up, layer.output.down].map(\.weight)
+    }
+    weightBytes = matrices.reduce(0) { $0 + $1.byteCount }
+    flopsPerToken = matrices.reduce(0) { $0 + 2 * $1.inputWidth * $1.outputWidth }
   }
 
   static func load(_ loader: EncoderLoader, progress: (@Sendable (Double) -> Void)?) throws
@@ -68,21 +67,32 @@ final class Bert: EncoderModel, Sendable {
       try loader.linear(
         names.map { "\(attention).self.\($0)" }, out: c.hiddenSize, in: c.hiddenSize, fine: true)
     }
+    func product(_ name: String, out: Int, in width: Int) throws -> EncoderLayerOutput.Product {
+      let linear = try loader.linear([name], out: out, in: width)
+      return EncoderLayerOutput.Product(weight: linear.weight, bias: linear.bias)
+    }
+    func norm(_ name: String) throws -> EncoderLayerOutput.Norm {
+      let norm = try loader.norm(name)
+      return EncoderLayerOutput.Norm(weight: norm.weight, bias: norm.bias)
+    }
     return Layer(
       projection: isLast
         ? .split(query: try project(["query"]), keyValue: try project(["key", "value"]))
         : .joint(try project(["query", "key", "value"])),
-      attentionOutput: try loader.linear(["\(attention).output.dense"], out: c.hiddenSize, in: c.hiddenSize),
-      attentionNorm: try loader.norm("\(attention).output.LayerNorm"),
-      up: try loader.linear(["\(name).intermediate.dense"], out: c.intermediateSize, in: c.hiddenSize),
-      down: try loader.linear(["\(name).output.dense"], out: c.hiddenSize, in: c.intermediateSize),
-      outputNorm: try loader.norm("\(name).output.LayerNorm"))
+      output: EncoderLayerOutput.Weights(
+        attentionOutput: try product("\(attention).output.dense", out: c.hiddenSize, in: c.hiddenSize),
+        attentionNorm: try norm("\(attention).output.LayerNorm"),
+        up: try product("\(name).intermediate.dense", out: c.intermediateSize, in: c.hiddenSize),
+        down: try product("\(name).output.dense", out: c.hiddenSize, in: c.intermediateSize),
+        outputNorm: try norm("\(name).output.LayerNorm"), epsilon: c.layerNormEpsilon,
+        activation: c.activation == .gelu ? .exact : .tanh))
   }
 
   func forward(_ batch: any PreparedPackedBatch, on backend: any Backend) throws -> Tensor {
     var hidden = try embed(batch, backend)
     for layer in layers {
-      hidden = try finish(layer, hidden, attend(layer, hidden, batch, backend), backend)
+      hidden = try backend.encoderLayerOutput(
+        hidden, attended: attend(layer, hidden, batch, backend), layer.output)
     }
     return hidden
   }
@@ -92,7 +102,8 @@ final class Bert: EncoderModel, Sendable {
     var hidden = try embed(batch, backend)
     for layer in layers {
       guard case .split(let query, let keyValue) = layer.projection else {
-        hidden = try finish(layer, hidden, attend(layer, hidden, batch, backend), backend)
+        hidden = try backend.encoderLayerOutput(
+          hidden, attended: attend(layer, hidden, batch, backend), layer.output)
         continue
       }
       let width = configuration.hiddenSize
@@ -101,7 +112,7 @@ final class Bert: EncoderModel, Sendable {
       let attended = try backend.firstRowAttention(
         query: query(hidden, backend), key: both.columns(0..<width), value: both.columns(width..<2 * width),
         heads: configuration.heads, scale: scale, batch)
-      hidden = try finish(layer, hidden, attended, backend)
+      hidden = try backend.encoderLayerOutput(hidden, attended: attended, layer.output)
     }
     return hidden
   }
@@ -130,16 +141,5 @@ final class Bert: EncoderModel, Sendable {
       value: keyValue.columns(keys + width..<keys + 2 * width), heads: configuration.heads, scale: scale,
       precision: precision, wantsLogSumExp: false, batch
     ).output
-  }
-
-  /// What follows attention, row by row.
-  private func finish(_ layer: Layer, _ hidden: Tensor, _ attended: Tensor, _ backend: any Backend) throws
-    -> Tensor
-  {
-    let form: GELU.Form = configuration.activation == .gelu ? .exact : .tanh
-    let hidden = try layer.attentionNorm(
-      backend.add(hidden, layer.attentionOutput(attended, backend)), backend)
-    let inner = try backend.gelu(layer.up(hidden, backend), form)
-    return try layer.outputNorm(backend.add(hidden, layer.down(inner, backend)), backend)
   }
 }
