@@ -1,6 +1,8 @@
-// Bidirectional attention within each sequence of a packed batch: a work-group a row and head.
+// Attention within each sequence of a packed batch: a work-group a row and head. Where causal is 1 a row reads
+// only rows up to itself; `shared` query heads that stand together read one key head.
 //
-//   q, k, v        [rows, heads · head_dim] float, rows *_stride elements apart, from element *_offset
+//   q              [rows, heads · head_dim] float, rows *_stride elements apart, from element *_offset
+//   k, v           [rows, heads / shared · head_dim] float, the same
 //   bounds         [rows, 2] int: first row of the row's sequence, and its end
 //   y              [rows, heads · head_dim] float, packed
 //   log_sum_exp    [rows, heads] float: ln Σ exp(scale · q·k), written where wants_sums is 1
@@ -22,14 +24,15 @@
 kernel void encoder_attention(global const float *q, uint q_offset, uint q_stride, global const float *k,
                               uint k_offset, uint k_stride, global const float *v, uint v_offset,
                               uint v_stride, global const int *bounds, global float *y,
-                              global float *log_sum_exp, int wants_sums, uint heads, uint head_dim,
-                              float scale) {
+                              global float *log_sum_exp, int wants_sums, int causal, uint heads,
+                              uint shared, uint head_dim, float scale) {
   SHARED float query[MAX_HEAD_DIM];
   SHARED float weight[KEYS];
   GROUP_LOCAL(scratch);
   const uint head = get_group_id(0);
   const size_t row = get_group_id(1);
-  const int start = bounds[2 * row], end = bounds[2 * row + 1];
+  const int start = bounds[2 * row], end = causal ? (int)row + 1 : bounds[2 * row + 1];
+  const size_t column = (size_t)(head / shared * head_dim);
   for (uint d = GROUP_ITEM; d < MAX_HEAD_DIM; d += GROUP) {
     query[d] = d < head_dim ? q[q_offset + row * q_stride + head * head_dim + d] * scale : 0.0f;
   }
@@ -44,7 +47,7 @@ kernel void encoder_attention(global const float *q, uint q_offset, uint q_strid
 #if GROUP == 1
     for (int j = 0; j < KEYS; ++j) weight[j] = -INFINITY;
     for (int j = 0; j < count; ++j) {
-      global const float *key = k + k_offset + (size_t)(first + j) * k_stride + head * head_dim;
+      global const float *key = k + k_offset + (size_t)(first + j) * k_stride + column;
       float16 sum = (float16)(0.0f);
       for (uint d = 0; d < head_dim; d += 16) {
         sum = fma(vload16(0, query + d), load_real(key + d, head_dim - d), sum);
@@ -60,7 +63,7 @@ kernel void encoder_attention(global const float *q, uint q_offset, uint q_strid
 #else
     float score = -INFINITY;
     if ((int)GROUP_ITEM < count) {
-      global const float *key = k + k_offset + (size_t)(first + (int)GROUP_ITEM) * k_stride + head * head_dim;
+      global const float *key = k + k_offset + (size_t)(first + (int)GROUP_ITEM) * k_stride + column;
       score = 0.0f;
       for (uint d = 0; d < head_dim; ++d) score = fma(query[d], key[d], score);
     }
@@ -74,7 +77,7 @@ kernel void encoder_attention(global const float *q, uint q_offset, uint q_strid
     highest = peak;
     for (uint i = 0; i < parts; ++i) output[i] *= factor;
     for (int j = 0; j < count; ++j) {
-      global const float *value = v + v_offset + (size_t)(first + j) * v_stride + head * head_dim;
+      global const float *value = v + v_offset + (size_t)(first + j) * v_stride + column;
       for (uint i = 0, c = GROUP_ITEM * VEC; c < head_dim; ++i, c += COLUMNS) {
         output[i] = fma(splat(weight[j]), load_real(value + c, head_dim - c), output[i]);
       }

@@ -40,16 +40,17 @@ static void portable_row(const rk_encoder_head *x, int row, float *scores) {
   const float *query = x->query + (size_t)row * x->query_stride;
   float *out = x->out + (size_t)row * x->out_stride;
   float top = -INFINITY, sum = 0;
-  for (int j = 0; j < x->length; j++) {
+  const int length = x->causal ? row + 1 : x->length;
+  for (int j = 0; j < length; j++) {
     const float *key = x->key + (size_t)j * x->key_stride;
     float s = 0;
     for (int d = 0; d < x->head_dim; d++) s = fmaf(query[d], key[d], s);
     scores[j] = s * x->scale;
     top = scores[j] > top ? scores[j] : top;
   }
-  for (int j = 0; j < x->length; j++) sum += scores[j] = rk_expf(scores[j] - top);
+  for (int j = 0; j < length; j++) sum += scores[j] = rk_expf(scores[j] - top);
   for (int d = 0; d < x->head_dim; d++) out[d] = 0;
-  for (int j = 0; j < x->length; j++) {
+  for (int j = 0; j < length; j++) {
     const float *value = x->value + (size_t)j * x->value_stride;
     for (int d = 0; d < x->head_dim; d++) out[d] = fmaf(scores[j], value[d], out[d]);
   }

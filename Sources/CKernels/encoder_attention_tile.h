@@ -40,12 +40,13 @@ RK_BODY void RK_FN(score)(const packed_head *h, int first, int G, int R) {
                       _mm512_mul_ps(s[r][g], scale));
 }
 
-// Turns a row's scores into weights, in place; returns 1 / their sum and gives the logarithm of the sum.
-RK_BODY float RK_FN(weigh)(const packed_head *h, int r, float *log_sum_exp) {
+// Turns a row's scores for its first `length` tokens into weights, in place, and those of other tokens in the
+// first `groups` groups into zero; returns 1 / their sum and gives the logarithm of the sum.
+RK_BODY float RK_FN(weigh)(const packed_head *h, int r, int length, int groups, float *log_sum_exp) {
   float *s = h->scores + (size_t)r * (size_t)h->groups * 16;
   const __m512 low = _mm512_set1_ps(-INFINITY);
-  int last = h->groups - 1;
-  __mmask16 tail = (__mmask16)(0xffff >> (h->groups * 16 - h->length));
+  int last = (length - 1) / 16;
+  __mmask16 tail = (__mmask16)(0xffff >> (last * 16 + 16 - length));
   __m512 best = _mm512_mask_loadu_ps(low, tail, s + 16 * last);
   for (int g = 0; g < last; g++) best = _mm512_max_ps(best, _mm512_load_ps(s + 16 * g));
   float top = _mm512_reduce_max_ps(best);
@@ -64,18 +65,26 @@ RK_BODY float RK_FN(weigh)(const packed_head *h, int r, float *log_sum_exp) {
 #endif
     total = _mm512_add_ps(total, p);
   }
+  for (int g = last + 1; g < groups; g++)
+#if RK_PAIRED
+    _mm256_store_si256((__m256i *)(void *)(s + 8 * g), _mm256_setzero_si256());
+#else
+    _mm512_store_ps(s + 16 * g, _mm512_setzero_ps());
+#endif
   float sum = _mm512_reduce_add_ps(total);
   *log_sum_exp = top + logf(sum);
   return 1.0f / sum;
 }
 
-// out[r] = Σ_j p[r][j] · value[j] · inverse[r] for the V (1...4) vectors of columns from `column` on.
-RK_BODY void RK_FN(gather)(const packed_head *h, int column, int V, int R, const float *inverse, float *const *out) {
+// out[r] = Σ_j p[r][j] · value[j] · inverse[r] over the first `length` tokens, for the V (1...4) vectors of columns
+// from `column` on.
+RK_BODY void RK_FN(gather)(const packed_head *h, int length, int column, int V, int R, const float *inverse,
+                           float *const *out) {
   __m512 a[ROWS][4];
   RK_UNROLL
   for (int r = 0; r < R; r++)
     for (int i = 0; i < V; i++) a[r][i] = _mm512_setzero_ps();
-  const int steps = (h->length + RK_STEP - 1) / RK_STEP;
+  const int steps = (length + RK_STEP - 1) / RK_STEP;
   const uint32_t *weights = (const uint32_t *)(const void *)h->scores;
   for (int j = 0; j < steps; j++) {
     const uint32_t *p = h->values + (size_t)j * (size_t)h->padded + column;
@@ -103,23 +112,26 @@ RK_BODY void RK_FN(gather)(const packed_head *h, int column, int V, int R, const
     }
 }
 
-RK_BODY void RK_FN(rows)(const packed_head *h, int R, float *const *out, float *log_sum_exp) {
+// R rows from `row` on; each reads all tokens, or where `causal` those up to itself.
+RK_BODY void RK_FN(rows)(const packed_head *h, int row, int R, int causal, float *const *out, float *log_sum_exp) {
+  const int length = causal ? row + R : h->length, groups = (length + 15) / 16;
   int group = 0;
-  for (; group + 4 <= h->groups; group += 4) RK_FN(score)(h, group, 4, R);
-  switch (h->groups - group) {
+  for (; group + 4 <= groups; group += 4) RK_FN(score)(h, group, 4, R);
+  switch (groups - group) {
     case 1: RK_FN(score)(h, group, 1, R); break;
     case 2: RK_FN(score)(h, group, 2, R); break;
     case 3: RK_FN(score)(h, group, 3, R); break;
     default: break;
   }
   float inverse[ROWS];
-  for (int r = 0; r < R; r++) inverse[r] = RK_FN(weigh)(h, r, log_sum_exp + r);
+  for (int r = 0; r < R; r++)
+    inverse[r] = RK_FN(weigh)(h, r, causal ? row + r + 1 : length, groups, log_sum_exp + r);
   int column = 0;
-  for (; column + 64 <= h->padded; column += 64) RK_FN(gather)(h, column, 4, R, inverse, out);
+  for (; column + 64 <= h->padded; column += 64) RK_FN(gather)(h, length, column, 4, R, inverse, out);
   switch ((h->padded - column) / 16) {
-    case 1: RK_FN(gather)(h, column, 1, R, inverse, out); break;
-    case 2: RK_FN(gather)(h, column, 2, R, inverse, out); break;
-    case 3: RK_FN(gather)(h, column, 3, R, inverse, out); break;
+    case 1: RK_FN(gather)(h, length, column, 1, R, inverse, out); break;
+    case 2: RK_FN(gather)(h, length, column, 2, R, inverse, out); break;
+    case 3: RK_FN(gather)(h, length, column, 3, R, inverse, out); break;
     default: break;
   }
 }
@@ -186,12 +198,12 @@ RK_TARGET static void RK_FN(head)(const rk_encoder_head *x, const packed_head *h
       out[r] = x->out + (size_t)(row + r) * x->out_stride;
     }
     switch (count) {
-      case 1: RK_FN(rows)(h, 1, out, sums); break;
-      case 2: RK_FN(rows)(h, 2, out, sums); break;
-      case 3: RK_FN(rows)(h, 3, out, sums); break;
-      case 4: RK_FN(rows)(h, 4, out, sums); break;
-      case 5: RK_FN(rows)(h, 5, out, sums); break;
-      default: RK_FN(rows)(h, 6, out, sums); break;
+      case 1: RK_FN(rows)(h, row, 1, x->causal, out, sums); break;
+      case 2: RK_FN(rows)(h, row, 2, x->causal, out, sums); break;
+      case 3: RK_FN(rows)(h, row, 3, x->causal, out, sums); break;
+      case 4: RK_FN(rows)(h, row, 4, x->causal, out, sums); break;
+      case 5: RK_FN(rows)(h, row, 5, x->causal, out, sums); break;
+      default: RK_FN(rows)(h, row, 6, x->causal, out, sums); break;
     }
     if (x->log_sum_exp)
       for (int r = 0; r < count; r++) x->log_sum_exp[(size_t)(row + r) * x->log_sum_exp_stride] = sums[r];

@@ -50,14 +50,14 @@ extension CPUBackend {
   }
 
   public func encoderAttention(
-    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, precision: DType,
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, causal: Bool, precision: DType,
     wantsLogSumExp: Bool,
     _ batch: any PreparedPackedBatch
   ) throws -> EncoderAttention.Output {
     guard let batch = batch as? CPUPackedBatch else { throw CPUBackend.foreign("a batch") }
     let packed = batch.packed
     let operation = try EncoderAttention(
-      query: query.shape, key: key.shape, value: value.shape, heads: heads, batch: packed)
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal, batch: packed)
     let y = try allocate(operation.outputShape, .f32)
     let sums = wantsLogSumExp ? try allocate(operation.logSumExpShape, .f32) : nil
     let (q, k, v, out) = (try floats(query), try floats(key), try floats(value), try floats(y))
@@ -70,14 +70,16 @@ extension CPUBackend {
         let rows = packed.rows(of: batch.order[task / heads])
         let head = task % heads
         let column = head * headDim
+        let shared = head / (heads / operation.kvHeads) * headDim
         var work = rk_encoder_head(
           query: q + rows.lowerBound * query.rowStride + column,
-          key: k + rows.lowerBound * key.rowStride + column,
-          value: v + rows.lowerBound * value.rowStride + column, query_stride: query.rowStride,
+          key: k + rows.lowerBound * key.rowStride + shared,
+          value: v + rows.lowerBound * value.rowStride + shared, query_stride: query.rowStride,
           key_stride: key.rowStride, value_stride: value.rowStride,
           out: out + rows.lowerBound * y.rowStride + column, out_stride: y.rowStride,
           log_sum_exp: logSumExp.map { $0 + rows.lowerBound * heads + head }, log_sum_exp_stride: heads,
-          length: Int32(rows.count), head_dim: Int32(headDim), scale: scale)
+          length: Int32(rows.count), head_dim: Int32(headDim), causal: causal ? 1 : 0,
+          scale: scale)
         rk_encoder_attention(&work, precision == .f32 ? 0 : 1, memory + thread * bytes)
       }
     }

@@ -59,12 +59,12 @@ extension OpenCLBackend {
   }
 
   public func encoderAttention(
-    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, precision: DType,
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, causal: Bool, precision: DType,
     wantsLogSumExp: Bool,
     _ batch: any PreparedPackedBatch
   ) throws -> EncoderAttention.Output {
     let operation = try EncoderAttention(
-      query: query.shape, key: key.shape, value: value.shape, heads: heads, batch: batch.packed)
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal, batch: batch.packed)
     guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
     let (q, k, v) = (try FloatView(query), try FloatView(key), try FloatView(value))
     let y = try allocate(operation.outputShape, .f32)
@@ -78,7 +78,8 @@ extension OpenCLBackend {
       .buffer("bounds", batch.bounds), .buffer("y", output),
       // A buffer must be passed where no sums are wanted too; the kernel does not write it.
       .buffer("log_sum_exp", try sums.map { try FloatView($0).buffer } ?? output),
-      .int("wants_sums", wantsLogSumExp ? 1 : 0), .uint("heads", UInt32(heads)),
+      .int("wants_sums", wantsLogSumExp ? 1 : 0), .int("causal", causal ? 1 : 0),
+      .uint("heads", UInt32(heads)), .uint("shared", UInt32(heads / operation.kvHeads)),
       .uint("head_dim", UInt32(operation.headDim)), .float("scale", scale),
     ]
     let group = family == .cpu ? 1 : 64

@@ -85,10 +85,11 @@ public protocol Backend: AnyObject, Sendable {
     words: any EmbeddingTable, positions: any EmbeddingTable, types: (any EmbeddingTable)?,
     _ batch: any PreparedPackedBatch
   ) throws -> Tensor
-  /// `softmax(scale · q kᵀ) v` within each sequence, `[rows, heads · headDim]` each; `.bf16` lets products round
-  /// their operands where that is faster.
+  /// `softmax(scale · q kᵀ) v` within each sequence, `[rows, heads · headDim]` and for key and value `[rows, kvHeads
+  /// · headDim]`; where `causal`, a row reads only rows up to itself. `.bf16` lets products round their operands
+  /// where that is faster.
   func encoderAttention(
-    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, precision: DType,
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, causal: Bool, precision: DType,
     wantsLogSumExp: Bool,
     _ batch: any PreparedPackedBatch
   ) throws -> EncoderAttention.Output

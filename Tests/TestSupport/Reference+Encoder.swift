@@ -2,13 +2,15 @@ import Foundation
 import Tensors
 
 extension Reference {
-  /// Bidirectional attention within each sequence, and `ln Σ exp(scale · q·k)` of every row and head.
+  /// Attention within each sequence, where `causal` of rows up to a row's own, and `ln Σ exp(scale · q·k)` of every
+  /// row and head; the key's width gives the number of key heads.
   ///
   /// Magnitudes as in ``attention(_:heads:scale:layer:cache:_:)``; a sum's is its largest score's.
   public static func encoderAttention(
-    _ query: [Double], _ key: [Double], _ value: [Double], heads: Int, scale: Double, _ batch: PackedBatch
+    _ query: [Double], _ key: [Double], _ value: [Double], heads: Int, scale: Double,
+    causal: Bool = false, _ batch: PackedBatch
   ) -> (output: Result, logSumExp: Result) {
-    let width = query.count / max(1, batch.rows)
+    let (width, keyWidth) = (query.count / max(1, batch.rows), key.count / max(1, batch.rows))
     let size = width / heads
     var (output, sums) = (Result(count: query.count), Result(count: batch.rows * heads))
     for sequence in 0..<batch.sequences {
@@ -16,18 +18,22 @@ extension Reference {
       for row in rows {
         for head in 0..<heads {
           let column = head * size
+          let shared = head * keyWidth / width * size
+          let read = causal ? rows.lowerBound..<row + 1 : rows
           var (scores, largest) = ([Double](), 0.0)
-          for other in rows {
-            let terms = (0..<size).map { query[row * width + column + $0] * key[other * width + column + $0] }
+          for other in read {
+            let terms = (0..<size).map {
+              query[row * width + column + $0] * key[other * keyWidth + shared + $0]
+            }
             scores.append(terms.reduce(0, +) * scale)
             largest = max(largest, terms.reduce(0) { $0 + $1.magnitude } * scale)
           }
           let highest = scores.max() ?? 0
           sums.values[row * heads + head] = highest + log(scores.reduce(0) { $0 + exp($1 - highest) })
           sums.magnitudes[row * heads + head] = 1 + largest
-          for (weight, other) in zip(softmax(scores), rows) {
+          for (weight, other) in zip(softmax(scores), read) {
             for d in 0..<size {
-              let term = weight * value[other * width + column + d]
+              let term = weight * value[other * keyWidth + shared + d]
               output.values[row * width + column + d] += term
               output.magnitudes[row * width + column + d] += term.magnitude * (1 + largest)
             }

@@ -29,19 +29,34 @@ extension ReferenceBackend {
   }
 
   public func encoderAttention(
-    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, precision: DType,
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, causal: Bool, precision: DType,
     wantsLogSumExp: Bool,
     _ batch: any PreparedPackedBatch
   ) throws -> EncoderAttention.Output {
     let operation = try EncoderAttention(
-      query: query.shape, key: key.shape, value: value.shape, heads: heads, batch: batch.packed)
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal, batch: batch.packed)
     let expected = Reference.encoderAttention(
       try doubles(query), try doubles(key), try doubles(value), heads: heads, scale: Double(scale),
-      batch.packed)
+      causal: causal, batch.packed)
     return EncoderAttention.Output(
       output: try result(expected.output, operation),
       logSumExp: wantsLogSumExp
         ? try upload(expected.logSumExp.floats, shape: operation.logSumExpShape) : nil)
+  }
+
+  public func encoderAttentionGradient(
+    _ gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor, logSumExp: Tensor,
+    heads: Int, scale: Float, causal: Bool, precision: DType, _ batch: any PreparedPackedBatch
+  ) throws -> Tensor {
+    let operation = try EncoderAttentionGradient(
+      gradient: gradient.shape, output: output.shape, logSumExp: logSumExp.shape,
+      EncoderAttention(
+        query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal,
+        batch: batch.packed))
+    let expected = Reference.encoderAttentionGradient(
+      try doubles(gradient), query: try doubles(query), key: try doubles(key), value: try doubles(value),
+      heads: heads, scale: Double(scale), causal: causal, batch.packed)
+    return try result(expected, operation)
   }
 
   public func meanPool(_ x: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {

@@ -177,7 +177,8 @@ void rk_attention(const rk_kv_view *view, const rk_attention_row *rows, int coun
 
 // MARK: Attention within a packed sequence
 
-// One head of one sequence: `length` rows, strides in floats. All rows read all rows.
+// One head of one sequence: `length` rows, strides in floats. A row reads all rows, or where `causal` is 1
+// those up to itself.
 typedef struct {
   const float *query, *key, *value;
   size_t query_stride, key_stride, value_stride;
@@ -185,10 +186,27 @@ typedef struct {
   size_t out_stride;
   float *log_sum_exp; // one a row; may be null
   size_t log_sum_exp_stride;
-  int length, head_dim;
+  int length, head_dim, causal;
   float scale;
 } rk_encoder_head;
 // Bytes of scratch (aligned to 64) for heads up to this size.
 size_t rk_encoder_attention_scratch(int length, int head_dim);
 // `narrow` rounds the operands of products to bfloat16 where the processor multiplies it.
 void rk_encoder_attention(const rk_encoder_head *head, int narrow, void *scratch);
+
+// The gradient of encoder attention for one key head of one sequence and the query heads that share it: pointers
+// are to the sequence's first row at the first of those heads, strides are elements from one row to the next.
+typedef struct {
+  const float *query, *key, *value, *output;
+  size_t query_stride, key_stride, value_stride, output_stride;
+  const float *gradient; // of the output
+  size_t gradient_stride;
+  const float *log_sum_exp; // a row's heads side by side
+  size_t log_sum_exp_stride;
+  float *query_gradient, *key_gradient, *value_gradient;
+  size_t result_stride; // of all three
+  int heads, length, head_dim, causal;
+  float scale;
+} rk_encoder_gradient;
+size_t rk_encoder_attention_gradient_scratch(int length, int head_dim);
+void rk_encoder_attention_gradient(const rk_encoder_gradient *work, int narrow, void *scratch);

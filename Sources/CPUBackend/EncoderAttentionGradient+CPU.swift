@@ -1,0 +1,53 @@
+import Basics
+import CKernels
+import Tensors
+
+extension CPUBackend {
+  /// The gradient of attention's queries, keys and values, in this order in one tensor of
+  /// `[rows, (heads + 2 · kvHeads) · headDim]`, from its output's; `logSumExp` is the forward's, `.bf16` lets
+  /// products round their operands.
+  ///
+  /// A sequence and key head are one task, so its keys' and values' sums need no lock and no second order.
+  ///
+  /// - Throws: `shapeMismatch` for operands that do not fit or belong to another backend.
+  public func encoderAttentionGradient(
+    _ gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor, logSumExp: Tensor,
+    heads: Int, scale: Float, causal: Bool, precision: DType, _ batch: any PreparedPackedBatch
+  ) throws -> Tensor {
+    guard let batch = batch as? CPUPackedBatch else { throw CPUBackend.foreign("a batch") }
+    let packed = batch.packed
+    let forward = try EncoderAttention(
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal, batch: packed)
+    let operation = try EncoderAttentionGradient(
+      gradient: gradient.shape, output: output.shape, logSumExp: logSumExp.shape, forward)
+    let joint = try allocate(operation.outputShape, .f32)
+    let (q, k, v, out) = (try floats(query), try floats(key), try floats(value), try floats(output))
+    let (g, sums, result) = (try floats(gradient), try floats(logSumExp), try floats(joint))
+    let (headDim, kvHeads) = (forward.headDim, forward.kvHeads)
+    let group = heads / kvHeads
+    let bytes =
+      (rk_encoder_attention_gradient_scratch(Int32(packed.longest), Int32(headDim)) + 63) / 64 * 64
+    let memory = try scratch(bytes * pool.threads)
+    measured(operation) {
+      pool.run(packed.sequences * kvHeads) { task, thread in
+        let rows = packed.rows(of: batch.order[task / kvHeads])
+        let (first, head) = (rows.lowerBound, task % kvHeads)
+        let (column, shared) = (head * group * headDim, head * headDim)
+        let target = result + first * joint.rowStride
+        var work = rk_encoder_gradient(
+          query: q + first * query.rowStride + column, key: k + first * key.rowStride + shared,
+          value: v + first * value.rowStride + shared, output: out + first * output.rowStride + column,
+          query_stride: query.rowStride, key_stride: key.rowStride, value_stride: value.rowStride,
+          output_stride: output.rowStride, gradient: g + first * gradient.rowStride + column,
+          gradient_stride: gradient.rowStride, log_sum_exp: sums + first * logSumExp.rowStride + head * group,
+          log_sum_exp_stride: logSumExp.rowStride, query_gradient: target + column,
+          key_gradient: target + operation.keyColumns.lowerBound + shared,
+          value_gradient: target + operation.valueColumns.lowerBound + shared, result_stride: joint.rowStride,
+          heads: Int32(group), length: Int32(rows.count), head_dim: Int32(headDim), causal: causal ? 1 : 0,
+          scale: scale)
+        rk_encoder_attention_gradient(&work, precision == .f32 ? 0 : 1, memory + thread * bytes)
+      }
+    }
+    return joint
+  }
+}
