@@ -23,8 +23,4 @@ extension CPUBackend {
     }
     return y
   }
-  public func encoderAttentionGradient(
-    _ g: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor, logSumExp: Tensor, heads: Int,
-    scale: Float, causal: Bool, precision: DType, _ batch: any PreparedPackedBatch
-  ) throws -> Tensor { g }
 }

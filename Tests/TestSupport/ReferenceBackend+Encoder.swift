@@ -25,7 +25,7 @@ extension ReferenceBackend {
         for c in 0..<width { values[row * width + c] += table.values[Int(id) * width + c] }
       }
     }
-    return try upload(values.map(Float.init), shape: operation.outputShape)
+    return try upload(values, shape: operation.outputShape)
   }
 
   public func encoderAttention(
@@ -34,14 +34,15 @@ extension ReferenceBackend {
     _ batch: any PreparedPackedBatch
   ) throws -> EncoderAttention.Output {
     let operation = try EncoderAttention(
-      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal, batch: batch.packed)
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal,
+      batch: batch.packed)
     let expected = Reference.encoderAttention(
       try doubles(query), try doubles(key), try doubles(value), heads: heads, scale: Double(scale),
       causal: causal, batch.packed)
     return EncoderAttention.Output(
       output: try result(expected.output, operation),
       logSumExp: wantsLogSumExp
-        ? try upload(expected.logSumExp.floats, shape: operation.logSumExpShape) : nil)
+        ? try upload(expected.logSumExp.values, shape: operation.logSumExpShape) : nil)
   }
 
   public func encoderAttentionGradient(
