@@ -9,7 +9,7 @@ public enum KernelSource: String, Sendable, CaseIterable {
   // CPU-class devices.
   case attentionLanes, matmulPanels, packPanels
   // GPU-class devices.
-  case attention, matmulTiled
+  case attention, encoderAttentionGradient, matmulTiled
 
   /// The file's text.
   public var text: String { String(decoding: bytes, as: UTF8.self) }
@@ -40,6 +40,7 @@ public enum KernelSource: String, Sendable, CaseIterable {
     case .matmulPanels: PackageResources.matmul_panels_opencl
     case .packPanels: PackageResources.pack_panels_opencl
     case .attention: PackageResources.attention_opencl
+    case .encoderAttentionGradient: PackageResources.encoder_attention_gradient_opencl
     case .matmulTiled: PackageResources.matmul_tiled_opencl
     }
   }

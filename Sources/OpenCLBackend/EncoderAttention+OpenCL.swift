@@ -11,6 +11,11 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   let starts: OpenCLBuffer
   /// `[rows, 2]`: first row of each row's sequence, and its end.
   let bounds: OpenCLBuffer
+  /// `[blockCount, 3]`: a block's first row, the first row of its sequence, and the sequence's end. Blocks are
+  /// ``blockRows`` rows, from the sequence's first row on.
+  let blocks: OpenCLBuffer
+  let blockCount: Int
+  static let blockRows = 16
 
   init(_ packed: PackedBatch, _ backend: OpenCLBackend) throws {
     self.packed = packed
@@ -22,6 +27,14 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
       packed.rows(of: sequence).flatMap { _ in [packed.starts[sequence], packed.starts[sequence + 1]] }
     }
     bounds = try backend.makeBuffer(pairs)
+    let blocks = (0..<packed.sequences).flatMap { sequence in
+      let rows = packed.rows(of: sequence)
+      return stride(from: rows.lowerBound, to: rows.upperBound, by: Self.blockRows).flatMap {
+        [Int32($0), Int32(rows.lowerBound), Int32(rows.upperBound)]
+      }
+    }
+    blockCount = blocks.count / 3
+    self.blocks = try backend.makeBuffer(blocks)
   }
 }
 
@@ -64,7 +77,8 @@ extension OpenCLBackend {
     _ batch: any PreparedPackedBatch
   ) throws -> EncoderAttention.Output {
     let operation = try EncoderAttention(
-      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal, batch: batch.packed)
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal,
+      batch: batch.packed)
     guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
     let (q, k, v) = (try FloatView(query), try FloatView(key), try FloatView(value))
     let y = try allocate(operation.outputShape, .f32)

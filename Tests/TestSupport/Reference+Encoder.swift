@@ -44,6 +44,59 @@ extension Reference {
     return (output, sums)
   }
 
+  /// The gradient of ``encoderAttention(_:_:_:heads:scale:causal:_:)``: queries', keys' and values' side by side.
+  ///
+  /// With p the weights, `ds = p · (do·v − do·o)`; then `dq = scale · Σ ds · k`, `dk = scale · Σ ds · q` and
+  /// `dv = Σ p · do`. A slope's magnitude counts the terms of both products, and the score's like
+  /// ``attention(_:heads:scale:layer:cache:_:)``.
+  public static func encoderAttentionGradient(
+    _ gradient: [Double], query: [Double], key: [Double], value: [Double], heads: Int, scale: Double,
+    causal: Bool = false, _ batch: PackedBatch
+  ) -> Result {
+    let (width, keyWidth) = (query.count / max(1, batch.rows), key.count / max(1, batch.rows))
+    let (size, joint) = (width / heads, width + 2 * keyWidth)
+    var result = Result(count: batch.rows * joint)
+    func dot(_ a: [Double], _ x: Int, _ b: [Double], _ y: Int) -> (sum: Double, magnitude: Double) {
+      (0..<size).reduce((0, 0)) {
+        let term = a[x + $1] * b[y + $1]
+        return ($0.0 + term, $0.1 + term.magnitude)
+      }
+    }
+    func add(_ place: Int, _ factor: (value: Double, magnitude: Double), _ x: [Double], _ from: Int) {
+      for d in 0..<size {
+        result.values[place + d] += factor.value * x[from + d]
+        result.magnitudes[place + d] += factor.magnitude * x[from + d].magnitude
+      }
+    }
+    for sequence in 0..<batch.sequences {
+      let rows = batch.rows(of: sequence)
+      for row in rows {
+        for head in 0..<heads {
+          let (own, shared) = (row * width + head * size, head * keyWidth / width * size)
+          let read = causal ? rows.lowerBound..<row + 1 : rows
+          let scores = read.map { dot(query, own, key, $0 * keyWidth + shared) }
+          let largest = scores.reduce(0) { max($0, $1.magnitude * scale) }
+          let weights = softmax(scores.map { $0.sum * scale })
+          let products = read.map { dot(gradient, own, value, $0 * keyWidth + shared) }
+          let mean = zip(weights, products).reduce(0) { $0 + $1.0 * $1.1.sum }
+          let meanSize = zip(weights, products).reduce(0) { $0 + $1.0 * $1.1.magnitude }
+          for (index, other) in read.enumerated() {
+            let (weight, source) = (weights[index], other * keyWidth + shared)
+            let slope = (
+              weight * (products[index].sum - mean) * scale,
+              weight * (products[index].magnitude + meanSize) * scale * (1 + largest)
+            )
+            let place = other * joint + width + shared
+            add(row * joint + head * size, slope, key, source)
+            add(place, slope, query, own)
+            add(place + keyWidth, (weight, weight * (1 + largest)), gradient, own)
+          }
+        }
+      }
+    }
+    return result
+  }
+
   /// The mean of each sequence's rows; magnitudes are the means of the absolute values.
   public static func meanPool(_ x: [Double], width: Int, _ batch: PackedBatch) -> Result {
     var result = Result(count: batch.sequences * width)

@@ -74,6 +74,14 @@ public enum Tolerances {
   public static func encoderAttention(headDim: Int, length: Int, precision: DType) -> Double {
     attention(headDim: headDim, context: length, cache: .f32) + (precision == .bf16 ? 0x1p-7 : 0)
   }
+  /// As ``encoderAttention(headDim:length:precision:)`` with two more products in a row and the log-sum-exp's
+  /// rounding; a key head's sums go over the `group` query heads that share it. In bfloat16 a slope has the
+  /// roundings of four operands, which with the score's come to 2⁻⁷, and is rounded itself like its factor: 2⁻⁷ more.
+  public static func encoderAttentionGradient(headDim: Int, length: Int, group: Int, precision: DType)
+    -> Double
+  {
+    2 * sum(headDim) + sum(length * group) + 32 * unit + (precision == .bf16 ? 0x1p-6 : 0)
+  }
   /// Two roundings, and the roundings of rows of quantised tables.
   public static let embeddingSum = 8 * unit
   /// The sum of the rows, and the product with the reciprocal of their number.
