@@ -32,6 +32,11 @@ public enum Tolerances {
     }
   }
 
+  /// As ``matmul(_:terms:)`` in the mode of that precision; what is added to counts as a term.
+  public static func product(_ precision: DType, terms: Int) -> Double {
+    matmul(precision == .bf16 ? .bf16 : .f32, terms: terms + 1)
+  }
+
   /// Lean products of quantised weights may round activations to 8 bits per block of 32, int8 products round
   /// activations and weights to 8 bits per block of 64: each is off by at most
   /// max|x|/254 (half a step of max|x|/127), and by 2⁻¹¹·|x| where the step is kept in half precision. So

@@ -69,6 +69,29 @@ void rk_int8_quantize(const float *x, int k, int row, int rows, uint8_t *acts, u
 void rk_int8_gemm(const uint8_t *panels, int panel_begin, int panel_end, int n, int k, const uint8_t *acts,
                   const uint8_t *rest, int rows, const float *bias, float *y, size_t y_stride);
 
+// MARK: Products of training
+
+// c[m, n] = op(a) op(b) (+ bias) (+ c), row-major Float32, strides in floats. op(a) is [m, k]: where a_transposed
+// is set, a lies as [k, m]. op(b) is [k, n], or lies as [n, k].
+typedef struct {
+  int m, n, k; // m and n at least 1
+  const float *a, *b, *bias; // bias: [n], may be null
+  size_t a_stride, b_stride, c_stride;
+  float *c;
+  int a_transposed, b_transposed;
+  int accumulate; // add to what c holds
+  int narrow;     // round operands to bfloat16 where the processor multiplies it
+  // What rk_product_plan fills in.
+  int pack_tasks, tasks;           // tasks of each of the two phases
+  size_t shared_bytes, own_bytes; // scratch, aligned to 64: one for all threads, and one a thread
+  int threads, depth, blocks, own_blocks, own_lines, part_lines, parts, pack_lines, pack_groups, owns_b;
+} rk_product;
+void rk_product_plan(rk_product *product, int threads);
+// First phase: task 0..<pack_tasks in any order, any thread.
+void rk_product_pack(const rk_product *product, int task, void *shared);
+// Second phase, when the first is done: task 0..<tasks in any order; `own` is the thread's.
+void rk_product_run(const rk_product *product, int task, const void *shared, void *own);
+
 // MARK: Conversions
 
 // Dequantises `count` elements (a whole number of blocks) to f32.

@@ -1,0 +1,122 @@
+// Packs operands of training products: narrowing, transposing and pairing in one pass (training_pack.h).
+#include "training_pack.h"
+
+// MARK: Portable twin
+
+// Float32 only: without bfloat16 instructions nothing is narrowed.
+static void portable_block(const train_operand *x, int from, int depth, uint32_t *block) {
+  size_t line = x->by_columns ? 1 : x->stride, word = x->by_columns ? x->stride : 1;
+  float *out = (float *)(void *)block;
+  for (int first = 0; first < x->lines; first += TRAIN_UNIT) {
+    int lines = x->lines - first < TRAIN_UNIT ? x->lines - first : TRAIN_UNIT;
+    for (int d = 0; d < depth; d++, out += TRAIN_UNIT)
+      for (int i = 0; i < TRAIN_UNIT; i++)
+        out[i] = i < lines ? x->source[(size_t)(first + i) * line + (size_t)(from + d) * word] : 0;
+  }
+}
+
+#if RK_X86
+// 16 rows of 16 words become 16 columns.
+RK_AVX512 static inline __attribute__((always_inline)) void transpose16(__m512i r[16]) {
+  __m512i t[16];
+  RK_UNROLL
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  RK_UNROLL
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  RK_UNROLL
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+  }
+  RK_UNROLL
+  for (int i = 0; i < 4; i++) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+  }
+}
+
+static inline uint32_t low_bits(int count) { return count >= 32 ? ~0u : count <= 0 ? 0 : (1u << count) - 1; }
+
+// Two vectors of floats as one of bfloat16, `low` first.
+RK_AVX512_BF16 static inline __attribute__((always_inline)) __m512i narrowed(__m512 low, __m512 high) {
+  return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+// Lines are rows of the source.
+#define PACK_ROWS(name, target, narrow, words)                                                              \
+  target static void name(const train_operand *x, int from, int depth, uint32_t *block) {                  \
+    const int each = narrow ? 2 : 1;                                                                        \
+    for (int first = 0; first < x->lines; first += TRAIN_UNIT, block += TRAIN_UNIT * depth) {              \
+      int lines = x->lines - first < TRAIN_UNIT ? x->lines - first : TRAIN_UNIT;                           \
+      for (int d = 0; d < depth; d += TRAIN_UNIT) {                                                        \
+        int count = depth - d < TRAIN_UNIT ? depth - d : TRAIN_UNIT, k = (from + d) * each;                \
+        int left = x->k - k < count * each ? x->k - k : count * each;                                      \
+        __mmask16 low = (__mmask16)low_bits(left), high = (__mmask16)(low_bits(left) >> 16);               \
+        __m512i r[16];                                                                                     \
+        RK_UNROLL                                                                                          \
+        for (int i = 0; i < 16; i++) {                                                                     \
+          const float *row = x->source + (size_t)(first + (i < lines ? i : 0)) * x->stride + k;            \
+          r[i] = words;                                                                                    \
+        }                                                                                                  \
+        transpose16(r);                                                                                    \
+        uint32_t *out = block + TRAIN_UNIT * d;                                                            \
+        RK_UNROLL                                                                                          \
+        for (int i = 0; i < 16; i++)                                                                       \
+          if (i < count) _mm512_store_si512(out + TRAIN_UNIT * i, r[i]);                                   \
+      }                                                                                                    \
+    }                                                                                                      \
+  }
+PACK_ROWS(pack_rows, RK_AVX512, 0, ((void)high, _mm512_castps_si512(_mm512_maskz_loadu_ps(low, row))))
+PACK_ROWS(pack_rows_narrow, RK_AVX512_BF16, 1,
+          narrowed(_mm512_maskz_loadu_ps(low, row), _mm512_maskz_loadu_ps(high, row + 16)))
+
+// Lines are columns of the source.
+RK_AVX512 static void pack_columns(const train_operand *x, int from, int depth, uint32_t *block) {
+  const float *row = x->source + (size_t)from * x->stride;
+  for (int d = 0; d < depth; d++, row += x->stride) {
+    uint32_t *out = block + TRAIN_UNIT * d;
+    for (int first = 0; first < x->lines; first += TRAIN_UNIT, out += TRAIN_UNIT * depth)
+      _mm512_store_ps(out, _mm512_maskz_loadu_ps((__mmask16)low_bits(x->lines - first), row + first));
+  }
+}
+
+RK_AVX512_BF16 static void pack_columns_narrow(const train_operand *x, int from, int depth, uint32_t *block) {
+  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  const float *row = x->source + (size_t)from * 2 * x->stride;
+  for (int d = 0; d < depth; d++, row += 2 * x->stride) {
+    uint32_t *out = block + TRAIN_UNIT * d;
+    int is_pair = 2 * (from + d) + 1 < x->k;
+    const float *second = is_pair ? row + x->stride : row;
+    for (int first = 0; first < x->lines; first += TRAIN_UNIT, out += TRAIN_UNIT * depth) {
+      __mmask16 mask = (__mmask16)low_bits(x->lines - first);
+      __m512 low = _mm512_maskz_loadu_ps(mask, row + first);
+      __m512 high = _mm512_maskz_loadu_ps(is_pair ? mask : 0, second + first);
+      _mm512_store_si512(out, _mm512_permutexvar_epi16(order, narrowed(low, high)));
+    }
+  }
+}
+#endif
+
+void rk_train_pack(const train_operand *x, int from, int depth, uint32_t *block) {
+#if RK_X86
+  if (rk_has_avx512_vnni()) {
+    if (x->by_columns) (x->narrow ? pack_columns_narrow : pack_columns)(x, from, depth, block);
+    else (x->narrow ? pack_rows_narrow : pack_rows)(x, from, depth, block);
+    return;
+  }
+#endif
+  portable_block(x, from, depth, block);
+}
