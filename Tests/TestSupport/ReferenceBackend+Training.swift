@@ -31,11 +31,10 @@ extension ReferenceBackend: TrainingBackend {
     _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, bias: Tensor?, addTo sum: Tensor?,
     precision: DType
   ) throws -> Tensor {
-    let (m, k) = transposeA ? (a.width, a.rows) : (a.rows, a.width)
-    let (inner, n) = transposeB ? (b.width, b.rows) : (b.rows, b.width)
-    guard a.shape.rank == 2, b.shape.rank == 2, inner == k, bias.map({ $0.shape == [n] }) ?? true,
-      sum.map({ $0.shape == [m, n] }) ?? true
-    else { throw misfit("a product of \(a.shape) and \(b.shape)") }
+    let operation = try Product(
+      a.shape, transposeA: transposeA, b.shape, transposeB: transposeB, bias: bias?.shape, addTo: sum?.shape,
+      precision: precision)
+    let (m, n, k) = (operation.m, operation.n, operation.k)
     let (left, right) = (try doubles(a), try doubles(b))
     let expected = Reference.product(
       m, k, n, bias: try bias.map(doubles), sum: try sum.map(doubles),

@@ -117,10 +117,6 @@ public enum Tolerances {
 
   // MARK: Training
 
-  /// A product in `.f32`, or with operands rounded to bfloat16 as in ``matmul(_:terms:)``.
-  public static func product(_ precision: DType, terms: Int) -> Double {
-    matmul(precision == .bf16 ? .bf16 : .f32, terms: terms)
-  }
   /// Sums over the row of products of three factors that were each rounded, and half the relative error of the sum
   /// of squares three times.
   public static func normGradient(width: Int) -> Double { 2.5 * sum(width) + 16 * unit }
@@ -154,6 +150,6 @@ public enum Tolerances {
   public static func loss(classes: Int) -> Double { sum(classes) + 48 * unit }
   /// Blocks of up to 4096 squares in Float32, and the blocks in Float64.
   public static let sumOfSquares = sum(4096)
-  /// Ten roundings: the step's factors, the moments, a square root and a quotient.
-  public static let adamW = 16 * unit
+  /// Ten roundings: the step's factors, the moments, and on OpenCL a square root and a quotient good to 3 ulp each.
+  public static let adamW = 32 * unit
 }
