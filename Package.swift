@@ -21,8 +21,12 @@ let modules: [Module] = [
   Module(name: "OpenCLBackend", modules: ["Kernels", "OpenCLRuntime", "Basics", "Tensors"]),
   Module(name: "Transformers", modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers"]),
   Module(name: "Generation", modules: ["Basics", "Tensors", "Tokenizers", "Transformers"]),
+  Module(name: "Training", modules: ["Basics", "Tensors", "ModelFormats"]),
   Module(name: "Relevance", modules: ["Basics", "Tokenizers"]),
   Module(name: "Scoring", modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers", "Transformers"]),
+  Module(
+    name: "Distillation",
+    modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers", "Transformers", "Training", "Relevance"]),
   Module(
     name: "Labelling",
     modules: ["CSQLite", "Basics", "Tensors", "Tokenizers", "Transformers", "Generation", "Relevance"]),
@@ -47,7 +51,14 @@ let testTargets: [Module] = [
       "Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "ModelFormats", "Tokenizers",
       "Transformers", "Scoring",
     ]),
+  Module(name: "TrainingTests", modules: ["Basics", "Tensors", "CPUBackend", "ModelFormats", "Training"]),
   Module(name: "RelevanceTests", modules: ["Basics", "Tokenizers", "Relevance"]),
+  Module(
+    name: "DistillationTests",
+    modules: [
+      "Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "ModelFormats", "Tokenizers",
+      "Transformers", "Relevance", "Distillation",
+    ]),
   Module(
     name: "LabellingTests",
     modules: [

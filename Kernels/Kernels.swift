@@ -4,7 +4,7 @@ public enum KernelSource: String, Sendable, CaseIterable {
   case blockFormats, lanes, vectorMath, panelFormats
   // One shape for CPU-class and GPU-class devices, by macros.
   case add, embedding, gatherRows, gelu, gumbelArgmax, layerNorm, logProbabilities, rmsNorm, rope, siluMul
-  case softmax, topK
+  case softmax, tanh, topK
   case embeddingSum, encoderAttention, l2Normalize, meanPool
   // Training, one shape for both classes.
   case adamW, columnSums, dropout, geluGradient, l2NormalizeGradient, layerNormGradient, meanPoolGradient
@@ -37,6 +37,7 @@ public enum KernelSource: String, Sendable, CaseIterable {
     case .rope: PackageResources.rope_opencl
     case .siluMul: PackageResources.silu_mul_opencl
     case .softmax: PackageResources.softmax_opencl
+    case .tanh: PackageResources.tanh_opencl
     case .topK: PackageResources.top_k_opencl
     case .embeddingSum: PackageResources.embedding_sum_opencl
     case .encoderAttention: PackageResources.encoder_attention_opencl

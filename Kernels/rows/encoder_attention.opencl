@@ -3,7 +3,8 @@
 //
 //   q              [rows, heads · head_dim] float, rows *_stride elements apart, from element *_offset
 //   k, v           [rows, heads / shared · head_dim] float, the same
-//   bounds         [rows, 2] int: first row of the row's sequence, and its end
+//   bounds         [rows, 2] int: first row of the row's sequence, and its end (rows of q and y: with one query a
+//                  sequence they are fewer than those of k and v)
 //   y              [rows, heads · head_dim] float, packed
 //   log_sum_exp    [rows, heads] float: ln Σ exp(scale · q·k), written where wants_sums is 1
 // Order: online softmax over tiles of KEYS keys from the sequence's first row on; GROUP 1 takes a tile of 16 in

@@ -30,6 +30,8 @@ public struct RetortError: Error, Sendable, Equatable, CustomStringConvertible {
     case deviceFailure = "device-failure"
     /// A bulk job's ledger is in use, belongs to other input or settings, or lacks rows.
     case jobConflict = "job-conflict"
+    /// Training met a number that is not finite.
+    case diverged
   }
 
   public let code: Code

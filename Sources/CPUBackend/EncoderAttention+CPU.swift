@@ -86,6 +86,36 @@ extension CPUBackend {
     return EncoderAttention.Output(output: y, logSumExp: sums)
   }
 
+  public func firstRowAttention(
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, _ batch: any PreparedPackedBatch
+  ) throws -> Tensor {
+    let packed = batch.packed
+    let operation = try FirstRowAttention(
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, batch: packed)
+    let y = try allocate(operation.outputShape, .f32)
+    let (q, k, v, out) = (try floats(query), try floats(key), try floats(value), try floats(y))
+    let headDim = operation.headDim
+    let room = (packed.longest + 15) / 16 * 16
+    let scores = try scratch(room * 4 * pool.threads).assumingMemoryBound(to: Float.self)
+    measured(operation) {
+      pool.run(packed.sequences) { sequence, thread in
+        let rows = packed.rows(of: sequence)
+        for column in stride(from: 0, to: heads * headDim, by: headDim) {
+          var work = rk_encoder_head(
+            query: q + sequence * query.rowStride + column,
+            key: k + rows.lowerBound * key.rowStride + column,
+            value: v + rows.lowerBound * value.rowStride + column, query_stride: query.rowStride,
+            key_stride: key.rowStride, value_stride: value.rowStride,
+            out: out + sequence * y.rowStride + column, out_stride: y.rowStride, log_sum_exp: nil,
+            log_sum_exp_stride: 0, length: Int32(rows.count), head_dim: Int32(headDim), causal: 0,
+            scale: scale)
+          rk_first_row_attention(&work, scores + thread * room)
+        }
+      }
+    }
+    return y
+  }
+
   public func meanPool(_ x: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {
     let packed = batch.packed
     let operation = try MeanPool(x.shape, batch: packed)

@@ -30,6 +30,11 @@ extension CPUBackend {
     }
   }
 
+  public func tanh(_ x: Tensor) throws -> Tensor {
+    let width = Int32(x.width)
+    return try rowwise(Tanh(x.shape), x) { source, target in rk_tanh(source, target, width) }
+  }
+
   public func softmax(_ x: Tensor) throws -> Tensor {
     let width = Int32(x.width)
     return try rowwise(Softmax(x.shape), x) { source, target in rk_softmax(source, target, width) }

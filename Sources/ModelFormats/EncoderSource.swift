@@ -26,14 +26,19 @@ public struct EncoderSource: Sendable {
   /// A tensor by its Hugging Face name without the encoder's prefix.
   ///
   /// - Throws: `malformedFile` where it is missing.
-  public func tensor(_ name: String) throws -> StoredTensor {
+  public func tensor(_ name: String) throws -> StoredTensor { try headTensor(prefix + name) }
+
+  /// A tensor by its full name: those of a head on top (`classifier.weight`) have no prefix.
+  ///
+  /// - Throws: `malformedFile` where it is missing.
+  public func headTensor(_ name: String) throws -> StoredTensor {
     for shard in shards {
-      guard let info = shard.tensors[prefix + name] else { continue }
+      guard let info = shard.tensors[name] else { continue }
       return StoredTensor(
-        name: prefix + name, dtype: info.dtype, shape: info.shape, file: shard.path,
+        name: name, dtype: info.dtype, shape: info.shape, file: shard.path,
         bytes: { shard.bytes(of: info) }, release: { shard.release(info) })
     }
-    throw GGUFFile.malformed(folder, prefix + name, "the tensor is missing")
+    throw GGUFFile.malformed(folder, name, "the tensor is missing")
   }
 
   /// Weights in all; saturates.

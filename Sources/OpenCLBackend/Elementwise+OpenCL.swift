@@ -15,6 +15,11 @@ extension OpenCLBackend {
     return try elementwise(operation, kernel, operands: [("x", x)])
   }
 
+  public func tanh(_ x: Tensor) throws -> Tensor {
+    let operation = try Tanh(x.shape)
+    return try elementwise(operation, try rowKernel(.tanh, "tanh_rows"), operands: [("x", x)])
+  }
+
   public func add(_ a: Tensor, _ b: Tensor) throws -> Tensor {
     let operation = try Add(a.shape, b.shape)
     return try elementwise(operation, try rowKernel(.add, "add"), operands: [("a", a), ("b", b)])

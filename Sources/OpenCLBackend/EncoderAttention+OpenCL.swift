@@ -16,6 +16,8 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   let blocks: OpenCLBuffer
   let blockCount: Int
   static let blockRows = 16
+  /// `[sequences, 2]`: first row of each sequence, and its end.
+  let sequenceBounds: OpenCLBuffer
 
   init(_ packed: PackedBatch, _ backend: OpenCLBackend) throws {
     self.packed = packed
@@ -35,6 +37,8 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
     }
     blockCount = blocks.count / 3
     self.blocks = try backend.makeBuffer(blocks)
+    sequenceBounds = try backend.makeBuffer(
+      (0..<packed.sequences).flatMap { [packed.starts[$0], packed.starts[$0 + 1]] })
   }
 }
 
@@ -80,30 +84,50 @@ extension OpenCLBackend {
       query: query.shape, key: key.shape, value: value.shape, heads: heads, causal: causal,
       batch: batch.packed)
     guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
-    let (q, k, v) = (try FloatView(query), try FloatView(key), try FloatView(value))
     let y = try allocate(operation.outputShape, .f32)
     let sums = wantsLogSumExp ? try allocate(operation.logSumExpShape, .f32) : nil
-    guard operation.rows > 0 else { return EncoderAttention.Output(output: y, logSumExp: sums) }
+    try attend(query, key, value, bounds: batch.bounds, heads: heads, scale: scale, causal: causal, y, sums)
+    try record(operation)
+    return EncoderAttention.Output(output: y, logSumExp: sums)
+  }
+
+  public func firstRowAttention(
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, _ batch: any PreparedPackedBatch
+  ) throws -> Tensor {
+    let operation = try FirstRowAttention(
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, batch: batch.packed)
+    guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
+    let y = try allocate(operation.outputShape, .f32)
+    try attend(query, key, value, bounds: batch.sequenceBounds, heads: heads, scale: scale, y, nil)
+    try record(operation)
+    return y
+  }
+
+  /// Every row of `query` against the keys and values between its bounds.
+  private func attend(
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, bounds: OpenCLBuffer, heads: Int, scale: Float,
+    causal: Bool = false, _ y: Tensor, _ sums: Tensor?
+  ) throws {
+    guard y.rows > 0 else { return }
+    let (q, k, v) = (try FloatView(query), try FloatView(key), try FloatView(value))
     let output = try FloatView(y).buffer
     let arguments: [KernelArgument] = [
       .buffer("q", q.buffer), .uint("q_offset", q.offset), .uint("q_stride", q.stride),
       .buffer("k", k.buffer), .uint("k_offset", k.offset), .uint("k_stride", k.stride),
       .buffer("v", v.buffer), .uint("v_offset", v.offset), .uint("v_stride", v.stride),
-      .buffer("bounds", batch.bounds), .buffer("y", output),
+      .buffer("bounds", bounds), .buffer("y", output),
       // A buffer must be passed where no sums are wanted too; the kernel does not write it.
       .buffer("log_sum_exp", try sums.map { try FloatView($0).buffer } ?? output),
-      .int("wants_sums", wantsLogSumExp ? 1 : 0), .int("causal", causal ? 1 : 0),
-      .uint("heads", UInt32(heads)), .uint("shared", UInt32(heads / operation.kvHeads)),
-      .uint("head_dim", UInt32(operation.headDim)), .float("scale", scale),
+      .int("wants_sums", sums == nil ? 0 : 1), .int("causal", causal ? 1 : 0),
+      .uint("heads", UInt32(heads)), .uint("shared", UInt32(query.width / max(1, key.width))),
+      .uint("head_dim", UInt32(y.width / heads)), .float("scale", scale),
     ]
     let group = family == .cpu ? 1 : 64
     let kernel = try library.kernel(
       [.lanes, .vectorMath, .encoderAttention], "encoder_attention",
       "-DVEC=\(rowOptions.vector) -DGROUP=\(group) ")
     try context.launch(
-      kernel, arguments, global: (group * heads, operation.rows, 1), local: (group, 1, 1))
-    try record(operation)
-    return EncoderAttention.Output(output: y, logSumExp: sums)
+      kernel, arguments, global: (group * heads, y.rows, 1), local: (group, 1, 1))
   }
 
   public func meanPool(_ x: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {

@@ -38,21 +38,11 @@ public final class Embedder: Sendable {
   ) throws {
     let source = try EncoderSource(folder: folder)
     recipe = try SentenceRecipe(folder: folder)
-    tokenizer = try WordPieceTokenizer(folder: folder)
-    guard tokenizer.vocabularySize <= source.configuration.vocabularySize else {
-      throw RetortError(
-        .malformedFile,
-        "the tokenizer has \(tokenizer.vocabularySize) tokens, the model \(source.configuration.vocabularySize)",
-        file: folder, field: "vocab_size", remedy: "Use the tokenizer that belongs to the model.")
-    }
-    let longest = source.configuration.longestInput
-    let length = maximumLength ?? min(recipe.maximumLength ?? longest, longest)
-    guard length >= 3, length <= longest, batchTokens > 0 else {
-      throw RetortError(
-        .invalidArgument, "texts of \(length) tokens in batches of \(batchTokens)", field: "max-length",
-        remedy: "Give a length from 3 to the model's \(longest), and at least one token a batch.")
-    }
-    self.maximumLength = length
+    let input = try EncoderInput(
+      source, maximumLength: maximumLength, preferred: recipe.maximumLength, least: 3,
+      batchTokens: batchTokens)
+    tokenizer = input.tokenizer
+    self.maximumLength = input.maximumLength
     self.batchTokens = batchTokens
     self.backend = backend
     model = try ModelRegistry.loadEncoder(source, backend: backend, compute: compute, progress: progress)
@@ -64,13 +54,15 @@ public final class Embedder: Sendable {
   public func embed(_ texts: [String]) throws -> Result {
     let encoded = try texts.map { try tokenizer.encode($0, maximumLength: maximumLength) }
     var result = Result(vectors: [Float](repeating: 0, count: texts.count * width), tokens: 0)
-    for batch in Embedder.batches(lengths: encoded.map(\.ids.count), tokens: batchTokens) {
+    for batch in LengthBatches.make(lengths: encoded.map(\.ids.count), tokens: batchTokens) {
       let packed = try PackedBatch(
         tokenIDs: batch.map { encoded[$0].ids }, typeIDs: batch.map { encoded[$0].typeIDs })
       let prepared = try backend.prepare(packed)
-      let hidden = try model.forward(prepared, on: backend)
-      let pooling: Pooling = recipe.pooling == .cls ? .cls : .mean
-      var pooled = try pooling(hidden, prepared, on: backend)
+      var pooled =
+        switch recipe.pooling {
+        case .cls: try model.forwardFirstRows(prepared, on: backend)
+        case .mean: try Pooling.mean(model.forward(prepared, on: backend), prepared, on: backend)
+        }
       if recipe.normalizes { pooled = try backend.l2Normalize(pooled, epsilon: 1e-12) }
       let values = try backend.read(pooled)
       for (row, index) in batch.enumerated() {
@@ -80,21 +72,5 @@ public final class Embedder: Sendable {
       result.tokens += packed.rows
     }
     return result
-  }
-
-  /// Indices of texts in batches of neighbouring lengths, the longest first, so that memory grows at the start only.
-  static func batches(lengths: [Int], tokens: Int) -> [[Int]] {
-    var batches: [[Int]] = []
-    var (current, used) = ([Int](), 0)
-    for index in lengths.indices.sorted(by: { (lengths[$0], $1) > (lengths[$1], $0) }) {
-      if !current.isEmpty, used + lengths[index] > tokens {
-        batches.append(current)
-        (current, used) = ([], 0)
-      }
-      current.append(index)
-      used += lengths[index]
-    }
-    if !current.isEmpty { batches.append(current) }
-    return batches
   }
 }

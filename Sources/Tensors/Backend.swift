@@ -63,6 +63,8 @@ public protocol Backend: AnyObject, Sendable {
   func siluMul(gate: Tensor, up: Tensor) throws -> Tensor
   /// GELU with the error function (`.exact`) or its tanh approximation.
   func gelu(_ x: Tensor, _ form: GELU.Form) throws -> Tensor
+  /// Hyperbolic tangent of every element.
+  func tanh(_ x: Tensor) throws -> Tensor
   func add(_ a: Tensor, _ b: Tensor) throws -> Tensor
   /// Softmax of every row.
   func softmax(_ x: Tensor) throws -> Tensor
@@ -93,6 +95,11 @@ public protocol Backend: AnyObject, Sendable {
     wantsLogSumExp: Bool,
     _ batch: any PreparedPackedBatch
   ) throws -> EncoderAttention.Output
+  /// As ``encoderAttention(query:key:value:heads:scale:precision:wantsLogSumExp:_:)`` in Float32 with one query a
+  /// sequence, `[sequences, heads · headDim]`, which is the output's shape too.
+  func firstRowAttention(
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, _ batch: any PreparedPackedBatch
+  ) throws -> Tensor
   /// The mean of each sequence's rows: `[sequences, width]`. Its first row (the [CLS] token's) is a
   /// ``gatherRows(_:_:)`` at ``PackedBatch/starts``.
   func meanPool(_ x: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor

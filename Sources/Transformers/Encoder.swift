@@ -13,6 +13,11 @@ public protocol EncoderModel: AnyObject, Sendable {
   ///
   /// - Throws: `invalidArgument` for ids, positions or segments outside the model's tables.
   func forward(_ batch: any PreparedPackedBatch, on backend: any Backend) throws -> Tensor
+  /// The last layer's hidden states of each sequence's first row (the [CLS] token's), `[sequences, hiddenSize]`,
+  /// without computing its others.
+  ///
+  /// - Throws: as ``forward(_:on:)``.
+  func forwardFirstRows(_ batch: any PreparedPackedBatch, on backend: any Backend) throws -> Tensor
 }
 
 /// How a sequence's rows become one.

@@ -49,14 +49,31 @@ public enum ModelRegistry {
     _ source: EncoderSource, backend: any Backend, compute: ComputeMode,
     progress: (@Sendable (Double) -> Void)? = nil
   ) throws -> any EncoderModel {
+    try encoder(EncoderLoader(source: source, backend: backend, compute: compute.forEncoders), progress)
+  }
+
+  /// Loads an encoder with a classifier on its first row.
+  ///
+  /// - Throws: as ``loadEncoder(_:backend:compute:progress:)``, and what reading the labels throws.
+  public static func loadClassifier(
+    _ source: EncoderSource, backend: any Backend, compute: ComputeMode,
+    progress: (@Sendable (Double) -> Void)? = nil
+  ) throws -> SequenceClassifier {
+    let loader = EncoderLoader(source: source, backend: backend, compute: compute.forEncoders)
+    let labels = try ClassifierLabels(huggingFace: source.folder + "/config.json")
+    return try SequenceClassifier(encoder(loader, progress), loader, labels: labels)
+  }
+
+  private static func encoder(_ loader: EncoderLoader, _ progress: (@Sendable (Double) -> Void)?) throws
+    -> any EncoderModel
+  {
+    let source = loader.source
     guard let load = encoders[source.configuration.architecture] else {
       throw RetortError(
         .unsupported, "unknown encoder “\(source.configuration.architecture)”", file: source.folder,
         field: "architecture", remedy: "Use an encoder of: \(encoders.keys.sorted().joined(separator: ", "))."
       )
     }
-    let loader = EncoderLoader(
-      source: source, backend: backend, compute: compute == .auto ? .bf16 : compute)
     return try load(loader, progress)
   }
 
@@ -79,4 +96,9 @@ extension ModelConfiguration {
       headDim: headDim, rotaryDim: headDim, base: Float(ropeBase), positionScale: scale,
       pairing: ropeStyle == .neighbours ? .neighbours : .halves)
   }
+}
+
+extension ComputeMode {
+  /// Encoders are small, so that two bytes a weight always fit.
+  fileprivate var forEncoders: ComputeMode { self == .auto ? .bf16 : self }
 }

@@ -56,6 +56,23 @@ extension Operations {
     }
 
     @Test(arguments: BackendUnderTest.all)
+    func tanhFollowsTheReference(_ backend: BackendUnderTest) throws {
+      let backend = try backend.backend
+      for (index, (rows, width)) in Self.sizes.enumerated() {
+        var random = TestRandom(UInt64(index))
+        let x = random.activations(rows * width)
+        let input = index % 2 == 0 ? try backend.matrix(x, width) : try backend.columns(x, width)
+        let actual = try backend.tanh(input)
+        #expect(actual.shape == [rows, width])
+        try expectClose(backend, actual, Reference.tanh(x.doubles), Tolerances.tanh)
+      }
+      let x = Self.extremes + [0.624, -0.624, 0.626, -0.626]
+      try expectClose(
+        backend, try backend.tanh(backend.matrix(x, x.count)), Reference.tanh(x.doubles), Tolerances.tanh,
+        "extremes")
+    }
+
+    @Test(arguments: BackendUnderTest.all)
     func addRoundsOnce(_ backend: BackendUnderTest) throws {
       let backend = try backend.backend
       for (index, (rows, width)) in Self.sizes.enumerated() {
@@ -116,6 +133,7 @@ extension Operations {
       expectShapeMismatch { _ = try backend.siluMul(gate: flat, up: flat) }
       expectShapeMismatch { _ = try backend.add(a, b) }
       expectShapeMismatch { _ = try backend.gelu(flat, .exact) }
+      expectShapeMismatch { _ = try backend.tanh(flat) }
       expectShapeMismatch { _ = try backend.softmax(flat) }
       expectShapeMismatch { _ = try backend.gatherRows(a, [0, 3]) }
       expectShapeMismatch { _ = try backend.gatherRows(a, [-1]) }

@@ -46,10 +46,10 @@ import Testing
 
   @Test func batchesHoldNeighbouringLengthsAndEveryTextOnce() {
     let lengths = [3, 50, 7, 7, 100, 1, 30]
-    let batches = Embedder.batches(lengths: lengths, tokens: 60)
+    let batches = LengthBatches.make(lengths: lengths, tokens: 60)
     #expect(batches.flatMap(\.self).sorted() == Array(lengths.indices))
     #expect(batches.map { $0.map { lengths[$0] } } == [[100], [50], [30, 7, 7, 3, 1]])
-    #expect(Embedder.batches(lengths: [], tokens: 1).isEmpty)
+    #expect(LengthBatches.make(lengths: [], tokens: 1).isEmpty)
   }
 
   @Test func lengthsOutOfRangeThrow() throws {

@@ -13,10 +13,15 @@ extension Reference {
     let values = x.map { x in
       switch form {
       case .exact: x / 2 * erfc(-x / 2.0.squareRoot())
-      case .tanh: x / 2 * (1 + tanh((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)))
+      case .tanh: x / 2 * (1 + Foundation.tanh((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)))
       }
     }
     return Result(values: values, magnitudes: x.map(\.magnitude))
+  }
+
+  public static func tanh(_ x: [Double]) -> Result {
+    let values = x.map { Foundation.tanh($0) }
+    return Result(values: values, magnitudes: values.map(\.magnitude))
   }
 
   public static func add(_ a: [Double], _ b: [Double]) -> Result {

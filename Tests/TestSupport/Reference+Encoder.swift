@@ -97,6 +97,20 @@ extension Reference {
     return result
   }
 
+  /// Attention of one query a sequence: the first rows of ``encoderAttention(_:_:_:heads:scale:_:)`` where every
+  /// row of a sequence asks its query.
+  public static func firstRowAttention(
+    _ query: [Double], _ key: [Double], _ value: [Double], heads: Int, scale: Double, _ batch: PackedBatch
+  ) -> Result {
+    let width = key.count / max(1, batch.rows)
+    let spread = (0..<batch.sequences).flatMap { sequence in
+      batch.rows(of: sequence).flatMap { _ in query[(sequence * width)..<(sequence * width + width)] }
+    }
+    let all = encoderAttention(spread, key, value, heads: heads, scale: scale, batch).output
+    let columns = batch.starts.dropLast().flatMap { (Int($0) * width)..<(Int($0) * width + width) }
+    return Result(values: columns.map { all.values[$0] }, magnitudes: columns.map { all.magnitudes[$0] })
+  }
+
   /// The mean of each sequence's rows; magnitudes are the means of the absolute values.
   public static func meanPool(_ x: [Double], width: Int, _ batch: PackedBatch) -> Result {
     var result = Result(count: batch.sequences * width)

@@ -60,6 +60,17 @@ extension ReferenceBackend {
     return try result(expected, operation)
   }
 
+  public func firstRowAttention(
+    query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float, _ batch: any PreparedPackedBatch
+  ) throws -> Tensor {
+    let operation = try FirstRowAttention(
+      query: query.shape, key: key.shape, value: value.shape, heads: heads, batch: batch.packed)
+    let expected = Reference.firstRowAttention(
+      try doubles(query), try doubles(key), try doubles(value), heads: heads, scale: Double(scale),
+      batch.packed)
+    return try result(expected, operation)
+  }
+
   public func meanPool(_ x: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {
     let operation = try MeanPool(x.shape, batch: batch.packed)
     return try result(Reference.meanPool(doubles(x), width: x.width, batch.packed), operation)

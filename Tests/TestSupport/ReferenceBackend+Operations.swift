@@ -69,6 +69,8 @@ extension ReferenceBackend {
     try result(Reference.gelu(doubles(x), form), GELU(x.shape))
   }
 
+  public func tanh(_ x: Tensor) throws -> Tensor { try result(Reference.tanh(doubles(x)), Tanh(x.shape)) }
+
   public func add(_ a: Tensor, _ b: Tensor) throws -> Tensor {
     let operation = try Add(a.shape, b.shape)
     return try result(Reference.add(doubles(a), doubles(b)), operation)

@@ -97,6 +97,9 @@ public enum Tolerances {
   public static let siluMul = 24 * unit
   /// Relative to |x|: an error function or tanh good to 16u.
   public static let gelu = 24 * unit
+  /// Relative to the result: an exponential good to 16u, a sum, a difference that keeps at least half of its terms
+  /// and a division, or OpenCL's own function, good to 5 units in the last place.
+  public static let tanh = 24 * unit
   /// One rounding.
   public static let add = unit
   /// An exponential good to 16u and the sum of the row.

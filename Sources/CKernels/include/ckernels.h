@@ -106,6 +106,7 @@ void rk_layer_norm(const float *x, const float *w, const float *b, float *y, int
 void rk_silu_mul(const float *gate, const float *up, float *y, int n);
 void rk_gelu_erf(const float *x, float *y, int n);
 void rk_gelu_tanh(const float *x, float *y, int n);
+void rk_tanh(const float *x, float *y, int n);
 // y = x / max(|x|, epsilon).
 void rk_l2_normalize(const float *x, float *y, int n, float epsilon);
 // y = the mean of `count` rows, `stride` floats apart, summed in their order.
@@ -216,7 +217,6 @@ typedef struct {
 size_t rk_encoder_attention_scratch(int length, int head_dim);
 // `narrow` rounds the operands of products to bfloat16 where the processor multiplies it.
 void rk_encoder_attention(const rk_encoder_head *head, int narrow, void *scratch);
-
 // The gradient of encoder attention for one key head of one sequence and the query heads that share it: pointers
 // are to the sequence's first row at the first of those heads, strides are elements from one row to the next.
 typedef struct {
@@ -233,3 +233,6 @@ typedef struct {
 } rk_encoder_gradient;
 size_t rk_encoder_attention_gradient_scratch(int length, int head_dim);
 void rk_encoder_attention_gradient(const rk_encoder_gradient *work, int narrow, void *scratch);
+
+// One query row, in Float32, against the sequence's `length` keys and values; `scores` has room for them.
+void rk_first_row_attention(const rk_encoder_head *head, float *scores);

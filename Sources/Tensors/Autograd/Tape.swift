@@ -8,11 +8,14 @@ public final class Tape {
   public let backend: any TrainingBackend
   /// What products round their operands to: `.f32` for none, or `.bf16`.
   public let precision: DType
+  /// Whether anything is recorded; without, a pass keeps no more memory than inference.
+  public let isRecording: Bool
   private var records: [() throws -> Void] = []
 
-  public init(_ backend: any TrainingBackend, precision: DType = .f32) {
+  public init(_ backend: any TrainingBackend, precision: DType = .f32, isRecording: Bool = true) {
     self.backend = backend
     self.precision = precision
+    self.isRecording = isRecording
   }
 
   /// A value that no gradient is wanted for.
@@ -30,7 +33,8 @@ public final class Tape {
   func record(_ value: Tensor, from inputs: [Variable?], _ backward: @escaping (Tensor) throws -> Void)
     -> Variable
   {
-    let result = Variable(value, needsGradient: inputs.contains { $0?.needsGradient == true })
+    let result = Variable(
+      value, needsGradient: isRecording && inputs.contains { $0?.needsGradient == true })
     if result.needsGradient {
       records.append {
         guard let gradient = result.gradient else { return }
@@ -75,6 +79,25 @@ public final class Tape {
   public func backward(_ seeds: [(result: Variable, gradient: Tensor)]) throws {
     for (result, gradient) in seeds { try add(gradient, to: result) }
     while let last = records.popLast() { try last() }
+  }
+
+  /// The same elements as rows of `width`; the value's rows must lie end to end.
+  ///
+  /// - Throws: `shapeMismatch` where they do not, or do not fill whole rows.
+  public func reshape(_ x: Variable, width: Int) throws -> Variable {
+    func reshaped(_ tensor: Tensor, _ width: Int) throws -> Tensor {
+      guard width > 0, tensor.shape.count % width == 0, tensor.rows <= 1 || tensor.rowStride == tensor.width
+      else {
+        throw RetortError(
+          .shapeMismatch, "\(tensor.shape) as rows of \(width)", remedy: "Give a packed tensor of whole rows."
+        )
+      }
+      return Tensor(
+        shape: [tensor.shape.count / width, width], dtype: tensor.dtype, buffer: tensor.buffer,
+        offset: tensor.offset)
+    }
+    return record(try reshaped(x.value, width), from: [x]) { [self] g in try add(reshaped(g, x.width), to: x)
+    }
   }
 
   /// All elements as one row.

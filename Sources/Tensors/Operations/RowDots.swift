@@ -61,16 +61,22 @@ extension Tape {
     }
   }
 
-  /// `x[i, j] · factors[j] + bias[j]` with trained factors and bias.
-  public func scaleColumns(_ x: Variable, by factors: Variable, bias: Variable) throws -> Variable {
-    let y = try backend.scaleColumns(x.value, by: factors.value, bias: bias.value)
-    return record(y, from: [x, factors, bias]) { [self] g in
-      let (factorSum, biasSum) = (try sum(for: factors), try sum(for: bias))
+  /// `x[i, j] · factors[j] − offsets[j]`, both trained.
+  public func scaleColumns(_ x: Variable, by factors: Variable, less offsets: Variable) throws -> Variable {
+    let row = Tensor(
+      shape: [1, offsets.width], dtype: offsets.value.dtype, buffer: offsets.value.buffer,
+      offset: offsets.value.offset)
+    let negative = try backend.scale(row, by: -1)
+    let bias = Tensor(
+      shape: offsets.value.shape, dtype: .f32, buffer: negative.buffer, offset: negative.offset)
+    let y = try backend.scaleColumns(x.value, by: factors.value, bias: bias)
+    return record(y, from: [x, factors, offsets]) { [self] g in
+      let (factorSum, offsetSum) = (try sum(for: factors), try sum(for: offsets))
       // Column sums of g · x: each element of x is a group of its own.
       try backend.addColumnSums(backend.scaleGroups(g, by: x.value), to: factorSum)
-      try backend.addColumnSums(g, to: biasSum)
+      try backend.addColumnSums(backend.scale(g, by: -1), to: offsetSum)
       try settle(factorSum, to: factors)
-      try settle(biasSum, to: bias)
+      try settle(offsetSum, to: offsets)
       try add(backend.scaleColumns(g, by: factors.value, bias: nil), to: x)
     }
   }

@@ -1,0 +1,100 @@
+import Basics
+import Foundation
+
+/// A run's folder with its checkpoints, `checkpoint-<step>`, which one process at a time may train in.
+///
+/// A checkpoint is written and removed under a temporary name, so one with its final name is complete.
+final class CheckpointFolder {
+  let path: String
+  /// Held open for the lock on it, which the system gives back however the process ends.
+  private let descriptor: Int32
+
+  private static let prefix = "checkpoint-"
+  private static let temporaryPrefix = ".checkpoint-"
+
+  /// Makes the folder where there is none, and removes what a killed run left half written.
+  ///
+  /// - Throws: `fileUnavailable`; `jobConflict` where another process trains in the folder.
+  init(path: String) throws {
+    self.path = path
+    try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw RetortError(
+        .fileUnavailable, "cannot open the folder: \(String(cString: strerror(errno)))", file: path,
+        remedy: "Choose a folder that you may write to.")
+    }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      close(descriptor)
+      throw RetortError(
+        .jobConflict, "the run is going on already", file: path,
+        remedy: "Wait for it, stop it, or give this run another folder.")
+    }
+    for name in try names() where name.hasPrefix(CheckpointFolder.temporaryPrefix) {
+      try FileManager.default.removeItem(atPath: path + "/" + name)
+    }
+  }
+
+  deinit { close(descriptor) }
+
+  /// The steps that there are checkpoints of, ascending.
+  func steps() throws -> [Int] {
+    try names().compactMap { name in
+      guard name.hasPrefix(CheckpointFolder.prefix) else { return nil }
+      return Int(name.dropFirst(CheckpointFolder.prefix.count)).flatMap { $0 >= 0 ? $0 : nil }
+    }.sorted()
+  }
+
+  /// The checkpoint of a step.
+  ///
+  /// - Throws: what ``TrainingCheckpoint/init(path:)`` throws; `malformedFile` where it is of another step.
+  func checkpoint(step: Int) throws -> TrainingCheckpoint {
+    let checkpoint = try TrainingCheckpoint(path: place(step))
+    guard checkpoint.state.step == step else {
+      throw RetortError(
+        .malformedFile, "the checkpoint is of step \(checkpoint.state.step)", file: checkpoint.path,
+        remedy: "Give the folder back the name that it was written under, or remove it.")
+    }
+    return checkpoint
+  }
+
+  /// Writes a checkpoint, then removes all but the last two and the best.
+  func save(_ state: TrainingState, _ optimizer: Optimizer) throws {
+    let temporary = self.temporary(state.step)
+    do {
+      try TrainingCheckpoint.write(state, optimizer, to: temporary)
+      try synchronize(temporary)
+      guard rename(temporary, place(state.step)) == 0 else { throw writeFailure(place(state.step)) }
+      try synchronize(path)
+    } catch {
+      try? FileManager.default.removeItem(atPath: temporary)
+      throw error
+    }
+    for step in try steps().dropLast(2) where step != state.best?.step { try remove(step) }
+  }
+
+  private func remove(_ step: Int) throws {
+    guard rename(place(step), temporary(step)) == 0 else { throw writeFailure(place(step)) }
+    try FileManager.default.removeItem(atPath: temporary(step))
+  }
+
+  private func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path) }
+
+  private func place(_ step: Int) -> String { "\(path)/\(CheckpointFolder.prefix)\(step)" }
+
+  private func temporary(_ step: Int) -> String { "\(path)/\(CheckpointFolder.temporaryPrefix)\(step)" }
+
+  /// Makes names in a folder safe against a loss of power.
+  private func synchronize(_ folder: String) throws {
+    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw writeFailure(folder) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw writeFailure(folder) }
+  }
+
+  private func writeFailure(_ path: String) -> RetortError {
+    RetortError(
+      .writeFailed, "cannot write the checkpoint: \(String(cString: strerror(errno)))", file: path,
+      remedy: "Free some space, then resume the run.")
+  }
+}
