@@ -5,7 +5,7 @@
 //   panels  [ceil(n / 32), K, 32] float: columns of op(b), 0 beyond the last
 //   bias    [n] float from element bias_offset, read where has_bias
 //   y       [m, n] float, rows y_stride elements apart, from element y_offset; added to where accumulate
-// Order of sums: an element's terms by fma in the order of k; then the bias, then what is there.
+// Order of sums: what is there plus the bias, then an element's terms by fma in the order of k.
 // Launch: product_pack ceil(n / 32) × ceil(K / 64) items; product_panels ceil(m / ROWS) × ceil(n / 32) items, no
 // barrier. Tunable: ROWS.
 #ifndef ROWS
@@ -25,14 +25,21 @@ kernel void product_pack(global const float *b, uint b_offset, uint b_term, uint
   }
 }
 
-void product_store(float16 sum, global const float *bias, int has_bias, global float *y, int accumulate,
-                   uint first, uint n) {
+float16 product_load(global const float *p, uint first, uint n) {
+  if (first + 16 <= n) return vload16(0, p + first);
+  float values[16];
+  for (uint j = 0; j < 16; ++j) values[j] = first + j < n ? p[first + j] : 0.0f;
+  return vload16(0, values);
+}
+
+void product_store(float16 sum, global float *p, uint first, uint n) {
+  if (first + 16 <= n) {
+    vstore16(sum, 0, p + first);
+    return;
+  }
   float values[16];
   vstore16(sum, 0, values);
-  for (uint j = 0; j < 16 && first + j < n; ++j) {
-    const float value = has_bias ? values[j] + bias[first + j] : values[j];
-    y[first + j] = accumulate ? y[first + j] + value : value;
-  }
+  for (uint j = 0; j < 16 && first + j < n; ++j) p[first + j] = values[j];
 }
 
 kernel void product_panels(global const float *a, uint a_offset, uint a_row, uint a_term,
@@ -46,9 +53,18 @@ kernel void product_panels(global const float *a, uint a_offset, uint a_row, uin
 #pragma unroll
   for (uint i = 0; i < ROWS; ++i) {
     // Rows beyond the last repeat it and are not written.
-    left[i] = a + a_offset + (size_t)min(first + i, m - 1) * a_row;
+    const size_t row = min(first + i, m - 1);
+    left[i] = a + a_offset + row * a_row;
     low[i] = (float16)(0.0f);
     high[i] = (float16)(0.0f);
+    if (accumulate) {
+      low[i] = product_load(y + y_offset + row * y_stride, panel * 32, n);
+      high[i] = product_load(y + y_offset + row * y_stride, panel * 32 + 16, n);
+    }
+    if (has_bias) {
+      low[i] += product_load(bias + bias_offset, panel * 32, n);
+      high[i] += product_load(bias + bias_offset, panel * 32 + 16, n);
+    }
   }
   for (uint k = 0; k < K; ++k) {
     const float16 b0 = vload16(0, right + (size_t)k * 32), b1 = vload16(1, right + (size_t)k * 32);
@@ -63,7 +79,7 @@ kernel void product_panels(global const float *a, uint a_offset, uint a_row, uin
   for (uint i = 0; i < ROWS; ++i) {
     if (first + i >= m) break;
     global float *output = y + y_offset + (size_t)(first + i) * y_stride;
-    product_store(low[i], bias + bias_offset, has_bias, output, accumulate, panel * 32, n);
-    product_store(high[i], bias + bias_offset, has_bias, output, accumulate, panel * 32 + 16, n);
+    product_store(low[i], output, panel * 32, n);
+    product_store(high[i], output, panel * 32 + 16, n);
   }
 }

@@ -4,7 +4,7 @@
 //   b     element (k, j) at b_offset + k · b_term + j · b_column; one of the two steps is 1
 //   bias  [n] float from element bias_offset, read where has_bias
 //   y     [m, n] float, rows y_stride elements apart, from element y_offset; added to where accumulate
-// Order of sums: an element's terms by fma in the order of k; then the bias, then what is there.
+// Order of sums: what is there plus the bias, then an element's terms by fma in the order of k.
 // Launch: groups of 16 × 16 items, 64 × 64 elements each, through local memory.
 #define TILE 64
 #define DEPTH 16
@@ -20,7 +20,12 @@ kernel __attribute__((reqd_work_group_size(16, 16, 1))) void product_tiled(
   const uint first_column = get_group_id(0) * TILE, first_row = get_group_id(1) * TILE;
   float sum[4][4];
   for (uint i = 0; i < 4; ++i) {
-    for (uint j = 0; j < 4; ++j) sum[i][j] = 0.0f;
+    for (uint j = 0; j < 4; ++j) {
+      const uint r = first_row + row_item + 16 * i, c = first_column + column_item + 16 * j;
+      const int inside = r < m && c < n;
+      sum[i][j] = accumulate && inside ? y[y_offset + (size_t)r * y_stride + c] : 0.0f;
+      if (has_bias && inside) sum[i][j] += bias[bias_offset + c];
+    }
   }
   for (uint k0 = 0; k0 < K; k0 += DEPTH) {
     for (uint e = item; e < TILE * DEPTH; e += 256) {
@@ -47,11 +52,7 @@ kernel __attribute__((reqd_work_group_size(16, 16, 1))) void product_tiled(
   for (uint i = 0; i < 4; ++i) {
     for (uint j = 0; j < 4; ++j) {
       const uint r = first_row + row_item + 16 * i, c = first_column + column_item + 16 * j;
-      if (r < m && c < n) {
-        const size_t place = y_offset + (size_t)r * y_stride + c;
-        const float value = has_bias ? sum[i][j] + bias[bias_offset + c] : sum[i][j];
-        y[place] = accumulate ? y[place] + value : value;
-      }
+      if (r < m && c < n) y[y_offset + (size_t)r * y_stride + c] = sum[i][j];
     }
   }
 }

@@ -20,7 +20,7 @@ extension Operations {
       }
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func layerNormGradientFollowsTheReference(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       try Self.eachSize { random, rows, width, view in
@@ -48,7 +48,7 @@ extension Operations {
       }
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func rmsNormGradientFollowsTheReference(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       try Self.eachSize { random, rows, width, view in
@@ -71,7 +71,7 @@ extension Operations {
       }
     }
 
-    @Test(arguments: BackendUnderTest.all, GELU.Form.allCases)
+    @Test(arguments: BackendUnderTest.trainers, GELU.Form.allCases)
     func geluGradientFollowsTheReference(_ backend: BackendUnderTest, _ form: GELU.Form) throws {
       let backend = try backend.trainer
       try Self.eachSize { random, rows, width, view in
@@ -89,7 +89,7 @@ extension Operations {
         Reference.geluGradient(g.doubles, x: x.doubles, form), Tolerances.geluGradient, "extremes")
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func siluMulGradientFollowsTheReference(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       func check(_ g: [Float], _ gate: [Float], _ up: [Float], _ width: Int, _ view: Bool) throws {
@@ -111,7 +111,7 @@ extension Operations {
       try check(gate.map { _ in 0.75 }, gate, gate.map { _ in 1.5 }, gate.count, false)
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func gradientsFromResultsFollowTheReference(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       try Self.eachSize { random, rows, width, view in
@@ -129,7 +129,7 @@ extension Operations {
       }
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func l2NormalizeGradientFollowsTheReference(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       try Self.eachSize { random, rows, width, view in
@@ -155,7 +155,7 @@ extension Operations {
       #expect(try backend.read(zeros) == [2, -4])
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func meanPoolSharesItsGradientAmongRows(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       for (index, lengths) in [[1], [3, 1, 2], [5, 64, 1, 17, 9], [130, 7]].enumerated() {
@@ -173,7 +173,7 @@ extension Operations {
       }
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func gradientsThatDoNotFitThrow(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       let a = try backend.matrix([Float](repeating: 1, count: 12), 4)

@@ -8,7 +8,7 @@ import Testing
 extension Operations {
   /// What only training needs, besides gradients and losses.
   @Suite struct TrainingOperationTests {
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func columnsAreAddedToTheirSum(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       for (index, (rows, width)) in (GradientTests.sizes + [(64, 17), (65, 5), (1000, 20)]).enumerated() {
@@ -23,7 +23,7 @@ extension Operations {
       expectShapeMismatch { try backend.addColumnSums(backend.matrix([1, 2], 2), to: backend.vector([1])) }
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func scatteredRowsAreAddedInTheirOrder(_ backend: BackendUnderTest) throws {
       let trainer = try backend.trainer
       for (width, view) in [(1, false), (7, true), (64, true), (130, false)] {
@@ -56,7 +56,7 @@ extension Operations {
       }
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func scalingFollowsTheReference(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       for (index, (rows, groups, size)) in [(1, 1, 1), (2, 3, 5), (7, 1, 130), (33, 12, 32), (5, 70, 1)]
@@ -70,7 +70,8 @@ extension Operations {
         let input = try backend.operand(x, width, view: view)
         try expectClose(
           backend, backend.scale(input, by: -0.3),
-          Reference.scaleGroups(x.doubles, by: x.map { _ in Double(Float(-0.3)) }), Tolerances.scaling, "scale")
+          Reference.scaleGroups(x.doubles, by: x.map { _ in Double(Float(-0.3)) }), Tolerances.scaling,
+          "scale")
         try expectClose(
           backend, backend.scaleGroups(input, by: backend.operand(perGroup, groups, view: !view)),
           Reference.scaleGroups(x.doubles, by: perGroup.doubles), Tolerances.scaling, "groups")
@@ -98,7 +99,7 @@ extension Operations {
       expectShapeMismatch { _ = try backend.scale(backend.vector([1]), by: 2) }
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func dropoutDrawsTheWordsOfPhilox(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       for (index, (rows, width)) in (GradientTests.sizes + [(3, 200), (2, 65)]).enumerated() {
@@ -124,7 +125,7 @@ extension Operations {
       }
     }
 
-    @Test(arguments: BackendUnderTest.all, [RoPE.Pairing.neighbours, .halves])
+    @Test(arguments: BackendUnderTest.trainers, [RoPE.Pairing.neighbours, .halves])
     func packedRowsTurnAtTheirPositionsAndBack(_ backend: BackendUnderTest, _ pairing: RoPE.Pairing) throws {
       let backend = try backend.trainer
       let packed = try packedBatch([3, 1, 40, 9])
@@ -148,7 +149,7 @@ extension Operations {
       expectShapeMismatch { _ = try backend.rope(x, odd, inverse: true, backend.prepare(packed)) }
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func adamWStepsFollowTheReference(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       for (index, shape) in [[1], [7], [3, 64], [130, 37], [1, 5000]].enumerated() {
@@ -173,7 +174,9 @@ extension Operations {
           try expectClose(backend, tensors[1], expected.firstMoment, Tolerances.adamW, "m, \(shape)")
           try expectClose(backend, tensors[2], expected.secondMoment, Tolerances.adamW, "v, \(shape)")
           // From what this backend stored: errors of one step are judged, not of all.
-          (p, m, v) = (try backend.read(tensors[0]), try backend.read(tensors[1]), try backend.read(tensors[2]))
+          (p, m, v) = (
+            try backend.read(tensors[0]), try backend.read(tensors[1]), try backend.read(tensors[2])
+          )
         }
       }
       let (a, b) = (try backend.vector([1, 2]), try backend.vector([1, 2, 3]))
@@ -183,7 +186,7 @@ extension Operations {
       expectShapeMismatch { try backend.adamW(a, gradient: a, firstMoment: a, secondMoment: b, step) }
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func squaresOfAllTensorsAddUp(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       #expect(try backend.sumOfSquares([]) == 0)
@@ -199,7 +202,7 @@ extension Operations {
       #expect(try backend.sumOfSquares([rows.rows(1..<3)]) == 9 + 16 + 25 + 36)
     }
 
-    @Test(arguments: BackendUnderTest.all)
+    @Test(arguments: BackendUnderTest.trainers)
     func tensorsAreWrittenAndClearedInPlace(_ backend: BackendUnderTest) throws {
       let backend = try backend.trainer
       let whole = try backend.matrix([1, 2, 3, 4, 5, 6, 7, 8], 2)

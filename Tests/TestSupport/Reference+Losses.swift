@@ -48,6 +48,9 @@ extension Reference {
     return (losses, gradient)
   }
 
+  /// The probability whose logarithm this is.
+  public static func probability(_ logarithm: Double) -> Double { exp(logarithm) }
+
   /// α and the thresholds of `[ln α, θ₀, ln(θ₁ − θ₀), …]`.
   private static func ordinalHead(_ parameters: [Double]) -> (slope: Double, thresholds: [Double]) {
     var thresholds = [parameters[1]]
