@@ -154,7 +154,7 @@ public final class StudentTrainer {
   /// Predictions of the present weights, without dropout, in the order of the rows.
   ///
   /// - Throws: what the backend throws.
-  public func predict(_ rows: [TrainingRow], progress: ((Int) -> Void)? = nil) throws -> [Prediction] {
+  public func predict(_ rows: [TrainingRow], progress: (Int) -> Void = { _ in }) throws -> [Prediction] {
     var predictions = [Prediction?](repeating: nil, count: rows.count)
     var done = 0
     for places in pieces(rows) {
@@ -173,7 +173,7 @@ public final class StudentTrainer {
           probabilities: probabilities, verdicts: verdicts[row], cosine: cosines.map { Double($0[row]) })
       }
       done += places.count
-      progress?(done)
+      progress(done)
     }
     return predictions.compactMap { $0 }
   }

@@ -4,10 +4,15 @@ public struct ScoreRecord: Sendable {
   public let queryID: String?
   public let itemID: String?
   public let distribution: LabelDistribution
+  /// What the student says of each aspect, where it was asked.
+  public let verdicts: [(aspect: String, verdict: Verdict)]
 
-  public init(_ pair: Pair, _ distribution: LabelDistribution) {
+  public init(
+    _ pair: Pair, _ distribution: LabelDistribution, verdicts: [(aspect: String, verdict: Verdict)] = []
+  ) {
     (pairID, queryID, itemID) = (pair.pairID, pair.queryID, pair.itemID)
     self.distribution = distribution
+    self.verdicts = verdicts
   }
 
   /// The record as JSON on one line without its line break; equal records give equal bytes.
@@ -25,6 +30,11 @@ public struct ScoreRecord: Sendable {
         }
       }
       record.field("score", distribution.score)
+      guard !verdicts.isEmpty else { return }
+      record.key("verdicts")
+      record.object { entry in
+        for (aspect, verdict) in verdicts { entry.field(aspect, verdict.rawValue) }
+      }
     }
     return writer.text
   }

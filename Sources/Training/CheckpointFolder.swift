@@ -31,7 +31,7 @@ final class CheckpointFolder {
         remedy: "Wait for it, stop it, or give this run another folder.")
     }
     for name in try names() where name.hasPrefix(CheckpointFolder.temporaryPrefix) {
-      try FileManager.default.removeItem(atPath: path + "/" + name)
+      try CheckpointFolder.delete(path + "/" + name)
     }
   }
 
@@ -64,7 +64,9 @@ final class CheckpointFolder {
     do {
       try TrainingCheckpoint.write(state, optimizer, to: temporary)
       try synchronize(temporary)
-      guard rename(temporary, place(state.step)) == 0 else { throw writeFailure(place(state.step)) }
+      guard rename(temporary, place(state.step)) == 0 else {
+        throw CheckpointFolder.writeFailure(place(state.step))
+      }
       try synchronize(path)
     } catch {
       try? FileManager.default.removeItem(atPath: temporary)
@@ -74,11 +76,28 @@ final class CheckpointFolder {
   }
 
   private func remove(_ step: Int) throws {
-    guard rename(place(step), temporary(step)) == 0 else { throw writeFailure(place(step)) }
-    try FileManager.default.removeItem(atPath: temporary(step))
+    guard rename(place(step), temporary(step)) == 0 else { throw CheckpointFolder.writeFailure(place(step)) }
+    try CheckpointFolder.delete(temporary(step))
   }
 
-  private func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path) }
+  private func names() throws -> [String] {
+    guard let names = try? FileManager.default.contentsOfDirectory(atPath: path) else {
+      throw RetortError(
+        .fileUnavailable, "cannot list the folder", file: path,
+        remedy: "Check that you may read and write the folder.")
+    }
+    return names
+  }
+
+  private static func delete(_ path: String) throws {
+    do {
+      try FileManager.default.removeItem(atPath: path)
+    } catch {
+      throw RetortError(
+        .fileUnavailable, "cannot remove an old checkpoint: \(error.localizedDescription)", file: path,
+        remedy: "Check that you may write to the folder, then resume the run.")
+    }
+  }
 
   private func place(_ step: Int) -> String { "\(path)/\(CheckpointFolder.prefix)\(step)" }
 
@@ -87,12 +106,12 @@ final class CheckpointFolder {
   /// Makes names in a folder safe against a loss of power.
   private func synchronize(_ folder: String) throws {
     let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw writeFailure(folder) }
+    guard descriptor >= 0 else { throw CheckpointFolder.writeFailure(folder) }
     defer { close(descriptor) }
-    guard fsync(descriptor) == 0 else { throw writeFailure(folder) }
+    guard fsync(descriptor) == 0 else { throw CheckpointFolder.writeFailure(folder) }
   }
 
-  private func writeFailure(_ path: String) -> RetortError {
+  static func writeFailure(_ path: String) -> RetortError {
     RetortError(
       .writeFailed, "cannot write the checkpoint: \(String(cString: strerror(errno)))", file: path,
       remedy: "Free some space, then resume the run.")

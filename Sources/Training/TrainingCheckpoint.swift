@@ -31,16 +31,13 @@ public struct TrainingCheckpoint: Sendable {
       guard state.format == TrainingState.currentFormat else {
         throw RetortError(.unsupported, "a checkpoint of format \(state.format)", file: file, remedy: "")
       }
-      guard state.step >= 0, state.epochsDone >= 0, state.batchesDone >= 0 else {
-        throw RetortError(.malformedFile, "a count below 0", file: file, remedy: "")
-      }
       return state
     }
   }
 
   /// Writes a whole checkpoint to a folder that does not exist yet.
   static func write(_ state: TrainingState, _ optimizer: Optimizer, to path: String) throws {
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+    guard mkdir(path, 0o755) == 0 else { throw CheckpointFolder.writeFailure(path) }
     try TensorFile.write(optimizer.weights, to: path + "/" + weights, from: optimizer.backend)
     try TensorFile.write(
       optimizer.named(optimizer.firstMoments), to: path + "/" + firstMoments, from: optimizer.backend)
@@ -51,6 +48,20 @@ public struct TrainingCheckpoint: Sendable {
     let file = try AtomicFile(path: path + "/" + stateFile)
     try file.write(String(decoding: try encoder.encode(state), as: UTF8.self) + "\n")
     try file.commit()
+  }
+
+  /// Throws `malformedFile` where the state's counts are none that a run with these batches an epoch comes by.
+  func check(batches: Int, totalSteps: Int) throws {
+    guard (1...totalSteps).contains(state.step), state.epochsDone == state.step / batches,
+      state.batchesDone == state.step % batches, (0...state.step).contains(state.evaluationsSinceBest)
+    else {
+      try TrainingCheckpoint.explaining(path) {
+        throw RetortError(
+          .malformedFile, "the state's counts do not fit each other",
+          file: path + "/" + TrainingCheckpoint.stateFile, remedy: "")
+      }
+      return
+    }
   }
 
   /// Overwrites the optimiser's parameters, and nothing else.

@@ -10,10 +10,16 @@ final class TrainingLog {
 
   /// Opens the log, cut to the lines of steps up to `step`; what a killed run wrote after that, it writes again.
   ///
-  /// - Throws: `fileUnavailable` or `writeFailed`.
-  init(path: String, upTo step: Int) throws {
+  /// - Parameter isComplete: whether every step up to there must have a line with its `loss`.
+  /// - Throws: `malformedFile` where one has not; `fileUnavailable` or `writeFailed`.
+  init(path: String, upTo step: Int, isComplete: Bool) throws {
     self.path = path
-    let kept = step > 0 ? try TrainingLog.lines(path, upTo: step) : ""
+    let (kept, losses) = step > 0 ? try TrainingLog.lines(path, upTo: step) : ("", 0)
+    guard losses == step || !isComplete else {
+      throw RetortError(
+        .malformedFile, "the log tells of \(losses) steps, the checkpoint of \(step)", file: path,
+        remedy: "Put the run's own log back, or begin anew in another folder.")
+    }
     let file = try AtomicFile(path: path)
     try file.write(kept)
     try file.commit()
@@ -41,19 +47,23 @@ final class TrainingLog {
     guard fsync(descriptor) == 0 else { throw TrainingLog.unwritable(path) }
   }
 
-  /// The whole lines up to a step; a line that is cut short ends them.
-  private static func lines(_ path: String, upTo step: Int) throws -> String {
-    struct Line: Decodable { let step: Int }
-    guard FileManager.default.fileExists(atPath: path) else { return "" }
+  /// The whole lines up to a step, and how many of them have a loss; a line that is cut short ends them.
+  private static func lines(_ path: String, upTo step: Int) throws -> (text: String, losses: Int) {
+    struct Line: Decodable {
+      let step: Int
+      let loss: Double?
+    }
+    guard FileManager.default.fileExists(atPath: path) else { return ("", 0) }
     let bytes = try MappedFile(path: path).bytes
     let decoder = JSONDecoder()
-    var end = 0
+    var (end, losses) = (0, 0)
     while let length = bytes[end...].firstIndex(of: UInt8(ascii: "\n")) {
       guard let line = try? decoder.decode(Line.self, from: Data(bytes[end..<length])), line.step <= step
       else { break }
       end = length + 1
+      losses += line.loss == nil ? 0 : 1
     }
-    return String(decoding: bytes[..<end], as: UTF8.self)
+    return (String(decoding: bytes[..<end], as: UTF8.self), losses)
   }
 
   private static func unwritable(_ path: String) -> RetortError {

@@ -21,7 +21,7 @@ final class TrainingRun {
   init(_ task: any TrainingTask, _ options: TrainingOptions, on backend: any TrainingBackend) throws {
     self.task = task
     self.options = options
-    let batches = (task.rowCount + options.batchRows - 1) / options.batchRows
+    let batches = (task.rowCount - 1) / options.batchRows + 1
     let steps = batches * options.epochs
     schedule = LearningRateSchedule(
       options.schedule, totalSteps: min(steps, options.largestSteps ?? steps), warmUp: options.warmUp)
@@ -36,12 +36,13 @@ final class TrainingRun {
       }
       let checkpoint = try folder.checkpoint(step: newest)
       try TrainingRun.compare(checkpoint, state.settings)
+      try checkpoint.check(batches: batches, totalSteps: schedule.totalSteps)
       if let best = checkpoint.state.best { _ = try folder.checkpoint(step: best.step) }
       try checkpoint.restore(optimizer)
       state = checkpoint.state
     }
-    log = try TrainingLog(path: options.folder + "/training.jsonl", upTo: state.step)
-    timing = try TrainingLog(path: options.folder + "/timing.jsonl", upTo: state.step)
+    log = try TrainingLog(path: options.folder + "/training.jsonl", upTo: state.step, isComplete: true)
+    timing = try TrainingLog(path: options.folder + "/timing.jsonl", upTo: state.step, isComplete: false)
   }
 
   func run(_ progress: (TrainingProgress) -> Void, _ shouldStop: () -> Bool) throws -> TrainingResult {

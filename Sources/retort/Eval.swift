@@ -70,50 +70,23 @@ struct Eval: ParsableCommand {
   }
 
   func run() throws {
-    let labelSet = try labels.map { try LabelSet(path: $0) } ?? .standard
-    let bootstrap = try QueryBootstrap(resamples: resamples, seed: seed)
-    let files = predictions.map { [$0] } ?? compare
-    let gold = try GoldFile(path: input, labels: labelSet, value: spearman)
-    let joined = try EvaluationInput(
-      gold: gold, predictions: files.map { try PredictionFile(path: $0, labels: labelSet) },
-      gaps: partial ? .counted : .refused)
-    for warning in joined.warnings { Output.note("warning: \(warning)") }
-    let slices = try slices(joined.gold)
-    let names = relevant?.split(separator: ",").map(String.init)
-    func judged(_ file: Int, _ rows: [Int]?) throws -> JudgedPairs {
-      let rows = rows ?? Array(joined.gold.indices)
-      return try JudgedPairs(
-        labels: labelSet, gold: rows.map { joined.gold[$0] },
-        predictions: rows.map { joined.predictions[file][$0] }, relevant: names)
-    }
-    let all = try judged(0, nil)
-    let settings = EvaluationSettings(
-      input: input, predictions: files,
-      relevant: zip(labelSet.names, all.isRelevant).filter { $1 }.map { $0.0 }, spearman: spearman,
-      bootstrap: bootstrap, fewPairs: fewPairs, train: train, rareWords: rareWords)
-    if compare.isEmpty {
-      let report = EvaluationReport(
-        overall: Evaluation(all, bootstrap: bootstrap),
-        slices: try slices.mapValues { Evaluation(try judged(0, $0), bootstrap: bootstrap) },
-        coverage: joined.coverage, settings: settings)
+    var job = EvaluationJob(
+      input: input, labels: try labels.map { try LabelSet(path: $0) } ?? .standard,
+      bootstrap: try QueryBootstrap(resamples: resamples, seed: seed))
+    job.relevant = relevant?.split(separator: ",").map(String.init)
+    job.spearman = spearman
+    job.fewPairs = fewPairs
+    job.train = train
+    job.rareWords = rareWords
+    job.gaps = partial ? .counted : .refused
+    if let predictions {
+      let (report, warnings) = try job.evaluate(predictions)
+      for warning in warnings { Output.note("warning: \(warning)") }
       return Output.write(try json ? Eval.encoded(report) : EvalTable.text(report))
     }
-    let report = EvaluationReport(
-      overall: try EvaluationComparison(all, judged(1, nil), bootstrap: bootstrap),
-      slices: try slices.mapValues {
-        try EvaluationComparison(judged(0, $0), judged(1, $0), bootstrap: bootstrap)
-      },
-      coverage: joined.coverage, settings: settings)
+    let (report, warnings) = try job.compare(compare[0], compare[1])
+    for warning in warnings { Output.note("warning: \(warning)") }
     Output.write(try json ? Eval.encoded(report) : EvalTable.text(report))
-  }
-
-  private func slices(_ gold: [GoldPair]) throws -> [String: [Int]] {
-    var slices = ["few_pairs": LongTail.fewPairs(gold, atMost: fewPairs)]
-    if let train {
-      slices["rare_words"] = LongTail.rareWords(
-        gold, in: try TrainingWords(path: train), fewerThan: rareWords)
-    }
-    return slices
   }
 
   /// One line, keys sorted, so that equal results are equal bytes.

@@ -35,7 +35,7 @@ public struct PredictionFile: Sendable {
     self.predictions = predictions
   }
 
-  private static func prediction(_ fields: [String: JSONValue], _ labels: LabelSet) throws -> (
+  static func prediction(_ fields: [String: JSONValue], _ labels: LabelSet) throws -> (
     String, Prediction
   ) {
     let pairID: String
@@ -92,7 +92,7 @@ public struct PredictionFile: Sendable {
       "Evaluate with the label set that the predictions were made with.")
   }
 
-  private static func problem(_ message: String, _ field: String, _ remedy: String) -> RetortError {
+  static func problem(_ message: String, _ field: String, _ remedy: String) -> RetortError {
     RetortError(.malformedRow, message, field: field, remedy: remedy)
   }
 }

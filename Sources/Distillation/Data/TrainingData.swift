@@ -1,0 +1,170 @@
+import Basics
+import Relevance
+import Tokenizers
+
+/// Pairs of one or several files, joined with a teacher's records.
+public struct TrainingData: Sendable {
+  public let rows: [TrainingRow]
+  public let counts: Counts
+  /// `pair_id`s of records that no pair has, the first few.
+  public let unmatched: [String]
+  /// SHA-256 of each file, in their order.
+  public let hashes: [String]
+
+  /// What was read and what of it trains.
+  public struct Counts: Sendable, Hashable, Codable {
+    public var pairs = 0
+    /// With a human label.
+    public var labelled = 0
+    /// With a teacher's record.
+    public var taught = 0
+    /// With a verdict that the student can learn from.
+    public var reasoned = 0
+    /// With neither a label nor a record, where those count: left out.
+    public var empty = 0
+    /// Records that no pair has.
+    public var unmatchedRecords = 0
+
+    enum CodingKeys: String, CodingKey {
+      case pairs, labelled, taught, reasoned, empty
+      case unmatchedRecords = "unmatched_records"
+    }
+
+    public init() {}
+  }
+
+  static let shownUnmatched = 5
+
+  /// Reads and tokenises.
+  ///
+  /// - Parameters:
+  ///   - limit: pairs that are read at most.
+  ///   - progress: called with the number of pairs so far.
+  /// - Throws: `malformedRow` with file, line and field for a row that cannot be read, a label outside the set, or
+  ///   a `pair_id` that two files share; `invalidArgument` where no row is left to train on.
+  public init(
+    files: [String], teacher: TeacherFile?, student: any Student, settings: LossSettings,
+    tokenizer: WordPieceTokenizer, maximumLength: Int, limit: Int? = nil, progress: (Int) -> Void = { _ in }
+  ) throws {
+    var (rows, counts) = ([TrainingRow](), Counts())
+    var seen: Set<String> = []
+    let aspects = student.shape.aspects
+    for path in files {
+      let reader = try PairReader(path: path)
+      while counts.pairs < limit ?? .max, let row = try reader.next() {
+        guard case .pair(let pair, let line) = row else {
+          if case .error(let error) = row { throw error.reason }
+          continue
+        }
+        let place = Place(file: path, line: line)
+        guard seen.insert(pair.pairID).inserted else {
+          throw place.error(
+            "the pair_id \"\(pair.pairID)\" stands in an earlier file", "pair_id",
+            "Give every pair an id of its own over all files.")
+        }
+        counts.pairs += 1
+        let label = try place.label(pair, student.shape.labels)
+        let judgement = teacher?.judgements[pair.pairID].map { judgement in
+          TrainingRow.Teacher(
+            judgement.distribution, verdicts: aspects.map { judgement.verdicts[$0] })
+        }
+        let isReasoned = judgement?.verdicts.contains { $0.map(student.isJudged) ?? false } ?? false
+        counts.labelled += label == nil ? 0 : 1
+        counts.taught += judgement == nil ? 0 : 1
+        counts.reasoned += isReasoned ? 1 : 0
+        let trains =
+          settings.counts(.hard) && label != nil || settings.counts(.score) && judgement != nil
+          || settings.counts(.reasoning) && isReasoned
+        guard trains else {
+          counts.empty += 1
+          continue
+        }
+        rows.append(
+          TrainingRow(
+            pairID: pair.pairID,
+            texts: try student.texts(
+              query: pair.query, item: pair.title, tokenizer: tokenizer, maximumLength: maximumLength),
+            label: label, teacher: judgement))
+        if rows.count % 1024 == 0 { progress(rows.count) }
+      }
+    }
+    guard !rows.isEmpty else {
+      throw RetortError(
+        .invalidArgument, "none of \(counts.pairs) pairs has what the losses need", file: files.first,
+        field: "train", remedy: "Give pairs with a label, or --teacher records of these pairs.")
+    }
+    let lost = teacher.map { $0.judgements.keys.filter { !seen.contains($0) }.sorted() } ?? []
+    counts.unmatchedRecords = lost.count
+    (self.rows, self.counts) = (rows, counts)
+    unmatched = Array(lost.prefix(Self.shownUnmatched))
+    hashes = try files.map { try SHA256.hash(file: $0) }
+  }
+
+  /// A line of a file.
+  struct Place {
+    let file: String
+    let line: Int
+
+    func error(_ message: String, _ field: String, _ remedy: String) -> RetortError {
+      RetortError(
+        .malformedRow, message, file: file, field: field, position: "line \(line)", remedy: remedy)
+    }
+
+    /// The place of the pair's label in the set.
+    func label(_ pair: Pair, _ labels: LabelSet) throws -> Int? {
+      guard let name = pair.label else { return nil }
+      guard let index = labels.index(of: name) else {
+        throw error(
+          "the label \"\(name)\" is not in the label set (\(labels.names.joined(separator: ", ")))", "label",
+          "Correct the label, or give the --labels of this file.")
+      }
+      return index
+    }
+  }
+}
+
+/// Held-out pairs with gold labels.
+public struct HeldOutPairs: Sendable {
+  public let path: String
+  public let hash: String
+  public let pairs: [Pair]
+  public let gold: [GoldPair]
+  public let rows: [TrainingRow]
+
+  /// Reads and tokenises.
+  ///
+  /// - Throws: what ``GoldFile`` throws; `malformedRow` for a row that cannot be read or has no label;
+  ///   `invalidArgument` where there is none.
+  public init(
+    path: String, student: any Student, tokenizer: WordPieceTokenizer, maximumLength: Int
+  ) throws {
+    let file = try GoldFile(path: path, labels: student.shape.labels)
+    if let bad = file.badRows.first { throw bad.reason }
+    if let first = file.unlabelled.first {
+      throw RetortError(
+        .malformedRow, "\(file.unlabelled.count) rows have no gold label", file: path, field: "label",
+        position: first.line.map { "line \($0)" }, remedy: "Give them a label or leave them out.")
+    }
+    guard !file.pairs.isEmpty else {
+      throw RetortError(
+        .invalidArgument, "the file has no pairs", file: path, field: "dev",
+        remedy: "Give pairs with query, title and label.")
+    }
+    let reader = try PairReader(path: path)
+    var pairs: [Pair] = []
+    while let row = try reader.next() {
+      if case .pair(let pair, _) = row { pairs.append(pair) }
+    }
+    self.path = path
+    self.pairs = pairs
+    gold = file.pairs
+    hash = try SHA256.hash(file: path)
+    rows = try pairs.map { pair in
+      TrainingRow(
+        pairID: pair.pairID,
+        texts: try student.texts(
+          query: pair.query, item: pair.title, tokenizer: tokenizer, maximumLength: maximumLength),
+        label: nil, teacher: nil)
+    }
+  }
+}

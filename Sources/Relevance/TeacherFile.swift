@@ -1,0 +1,72 @@
+import Basics
+
+/// A teacher's records by `pair_id`, as `retort label` writes them: distributions and verdicts.
+public struct TeacherFile: Sendable {
+  /// What a record says of its pair.
+  public struct Judgement: Sendable, Equatable {
+    public let distribution: LabelDistribution
+    /// By aspect; an aspect whose verdict could not be read is absent.
+    public let verdicts: [String: Verdict]
+  }
+
+  public let path: String
+  public let judgements: [String: Judgement]
+  /// Aspects that any record names: those of the standard outline in its order, then others by name.
+  public let aspects: [String]
+
+  /// Reads JSON Lines.
+  ///
+  /// - Throws: `fileUnavailable`; `malformedRow` with file, line and field for the first record that is unreadable,
+  ///   does not fit `labels`, has the `pair_id` of an earlier one, or a verdict that is none of the three.
+  public init(path: String, labels: LabelSet) throws {
+    var reader = JSONLinesReader(stream: try ByteStream(path: path), maximumBytes: 1 << 22)
+    var judgements: [String: Judgement] = [:]
+    var named: Set<String> = []
+    while let (line, fields) = try reader.next() {
+      do {
+        let fields = try fields.get()
+        let (pairID, prediction) = try PredictionFile.prediction(fields, labels)
+        let verdicts = try TeacherFile.verdicts(fields["verdicts"], named: &named)
+        let judgement = Judgement(distribution: prediction.distribution, verdicts: verdicts)
+        guard judgements.updateValue(judgement, forKey: pairID) == nil else {
+          throw PredictionFile.problem(
+            "the pair_id \"\(pairID)\" stands in an earlier record", "pair_id",
+            "Keep one record a pair; 'retort merge' joins shards.")
+        }
+      } catch let error as RetortError {
+        throw RetortError(
+          error.code, error.message, file: path, field: error.field, position: "line \(line)",
+          remedy: error.remedy)
+      }
+    }
+    self.path = path
+    self.judgements = judgements
+    let standard = RationaleOutline.standard.names.filter(named.contains)
+    aspects = standard + named.subtracting(standard).sorted()
+  }
+
+  private static func verdicts(_ value: JSONValue?, named: inout Set<String>) throws -> [String: Verdict] {
+    switch value {
+    case nil, .null: return [:]
+    case .object(let entries):
+      var verdicts: [String: Verdict] = [:]
+      for (aspect, entry) in entries {
+        named.insert(aspect)
+        switch entry {
+        case .null: continue
+        case .string(let text):
+          guard let verdict = Verdict(rawValue: text) else { fallthrough }
+          verdicts[aspect] = verdict
+        default:
+          throw PredictionFile.problem(
+            "the verdict on \"\(aspect)\" is none of \(Verdict.allCases.map(\.rawValue).joined(separator: ", "))",
+            "verdicts", "Write one of them, or null.")
+        }
+      }
+      return verdicts
+    case .some(let other):
+      throw PredictionFile.problem(
+        "expected an object, found \(other.kind)", "verdicts", "Pass records as 'retort label' writes them.")
+    }
+  }
+}
