@@ -24,7 +24,7 @@ kernel void gelu_gradient(global const float *g, uint g_offset, uint g_stride, g
     const real e = exp_real(splat(-2.0f) * z);
     const real s = splat(1.0f) / (splat(1.0f) + e);
     const real slope = splat(0.7978845608028654f) * fma(splat(0.134145f) * b, b, splat(1.0f));
-    const real r = fma(splat(2.0f) * b * e * s, s * slope, s);
+    const real r = fma(splat(2.0f) * b * (e * s), s * slope, s);
 #else
     // Beyond 14 the bell is 0 in Float32, and the square must not overflow.
     const real b = fmin(fmax(v, splat(-14.0f)), splat(14.0f));

@@ -128,7 +128,7 @@ private struct FixtureRun {
   private func attention() throws -> [Float] {
     let (q, k, v) = (try input("query"), try input("key"), try input("value"))
     let heads = try #require(attributes.heads)
-    let (scale, causal) = (try #require(attributes.scale), try #require(attributes.causal))
+    let (scale, causal) = (try #require(attributes.scale), attributes.causal == true)
     let batch = try batch()
     let forward = try backend.encoderAttention(
       query: q.value, key: k.value, value: v.value, heads: heads, scale: scale, causal: causal,

@@ -1,6 +1,7 @@
 import Basics
 import Tensors
 import TestSupport
+import Testing
 
 /// A few operations on a tape, with the extents of what they read: what tests of the tape run.
 struct TapeProgram: Sendable, CustomTestStringConvertible {
@@ -73,7 +74,10 @@ struct TapeProgram: Sendable, CustomTestStringConvertible {
       try tape.rowDots(x[0], x[1], groups: 3)
     },
     TapeProgram("scaled columns", [[9, 7], [7], [7]]) { tape, _, x in
-      try tape.scaleColumns(x[0], by: x[1], bias: x[2])
+      try tape.scaleColumns(x[0], by: x[1], less: x[2])
+    },
+    TapeProgram("other rows", [[4, 6]]) { tape, _, x in
+      try tape.gelu(tape.reshape(x[0], width: 3), .exact)
     },
     TapeProgram("two ordered classes", [[9, 1], [2]]) { tape, _, x in
       try tape.ordinalLogits(x[0], parameters: x[1])

@@ -11,7 +11,9 @@ extension Operations {
     {
       let backend = ReferenceBackend()
       let tape = Tape(backend)
-      let inputs = try zip(values, program.inputs).map { tape.constant(try backend.upload($0, shape: $1)) }
+      let inputs = try zip(values, program.inputs).map {
+        tape.constant(try backend.upload(exact: $0, shape: $1))
+      }
       let result = try program.body(tape, backend.prepare(packedBatch(TapeProgram.lengths)), inputs)
       return zip(try backend.doubles(result.value), upstream).reduce(0) { $0 + $1.0 * $1.1 }
     }

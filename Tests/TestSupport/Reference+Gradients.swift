@@ -60,19 +60,27 @@ extension Reference {
 
   /// g · (Φ(x) + x φ(x)), or the derivative of the tanh form; magnitudes are |g|, since the factor is at most 1.2.
   public static func geluGradient(_ g: [Double], x: [Double], _ form: GELU.Form) -> Result {
-    let slopes = x.map { x in
-      switch form {
-      case .exact:
-        return erfc(-x / 2.0.squareRoot()) / 2 + x * exp(-x * x / 2) / (2 * Double.pi).squareRoot()
-      case .tanh:
-        let factor = (2 / Double.pi).squareRoot()
-        let t = tanh(factor * (x + 0.044715 * x * x * x))
-        // 1 − t² is 0 long before its factor overflows.
-        let inner = t.magnitude == 1 ? 0 : factor * (1 + 3 * 0.044715 * x * x) * (1 - t * t)
-        return (1 + t) / 2 + x / 2 * inner
-      }
-    }
+    let slopes = x.map { form == .exact ? exactSlope($0) : tanhSlope($0) }
     return Result(values: zip(g, slopes).map { $0 * $1 }, magnitudes: g.map(\.magnitude))
+  }
+
+  private static func exactSlope(_ x: Double) -> Double {
+    let width: Double = (2 * Double.pi).squareRoot()
+    let bell: Double = exp(-x * x / 2) / width
+    let share: Double = erfc(-x / 2.0.squareRoot()) / 2
+    return share + x * bell
+  }
+
+  private static func tanhSlope(_ x: Double) -> Double {
+    let factor: Double = (2 / Double.pi).squareRoot()
+    let cube: Double = 0.044715 * x * x * x
+    let t: Double = Foundation.tanh(factor * (x + cube))
+    let share: Double = (1 + t) / 2
+    // 1 − t² is 0 long before its factor overflows.
+    guard t.magnitude < 1 else { return share }
+    let slope: Double = factor * (1 + 3 * 0.044715 * x * x)
+    let bend: Double = (1 - t) * (1 + t)
+    return share + x / 2 * slope * bend
   }
 
   /// With s = σ(gate): g · up · s · (1 + gate · (1 − s)) and g · gate · s.

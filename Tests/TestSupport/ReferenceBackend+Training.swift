@@ -40,7 +40,7 @@ extension ReferenceBackend: TrainingBackend {
       m, k, n, bias: try bias.map(doubles), sum: try sum.map(doubles),
       left: { left[transposeA ? $1 * m + $0 : $0 * k + $1] },
       right: { right[transposeB ? $1 * k + $0 : $0 * n + $1] })
-    guard let sum else { return try upload(expected.values, shape: [m, n]) }
+    guard let sum else { return try upload(exact: expected.values, shape: [m, n]) }
     try replace(sum, with: expected.values)
     return sum
   }
@@ -79,7 +79,7 @@ extension ReferenceBackend: TrainingBackend {
   }
 
   public func scale(_ x: Tensor, by factor: Float) throws -> Tensor {
-    try upload(doubles(x).map { $0 * Double(factor) }, shape: Scale(x.shape).outputShape)
+    try upload(exact: doubles(x).map { $0 * Double(factor) }, shape: Scale(x.shape).outputShape)
   }
 
   public func rowDots(_ a: Tensor, _ b: Tensor, groups: Int) throws -> Tensor {
@@ -159,7 +159,7 @@ extension ReferenceBackend: TrainingBackend {
   public func meanPoolGradient(_ g: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {
     guard g.shape == [batch.packed.sequences, g.width] else { throw misfit("gradient \(g.shape)") }
     let expected = Reference.meanPoolGradient(try doubles(g), width: g.width, batch.packed)
-    return try upload(expected.values, shape: [batch.packed.rows, g.width])
+    return try upload(exact: expected.values, shape: [batch.packed.rows, g.width])
   }
 
   public func ordinalLogitsGradient(_ g: Tensor, x: Tensor, parameters: Tensor, sum: Tensor) throws -> Tensor
@@ -171,7 +171,7 @@ extension ReferenceBackend: TrainingBackend {
     let expected = Reference.ordinalLogitsGradient(
       try doubles(g), x: try doubles(x), parameters: try doubles(parameters), sum: try doubles(sum))
     try replace(sum, with: expected.parameters.values)
-    return try upload(expected.x.values, shape: x.shape)
+    return try upload(exact: expected.x.values, shape: x.shape)
   }
 
   // MARK: Losses and optimiser
@@ -185,7 +185,7 @@ extension ReferenceBackend: TrainingBackend {
       try doubles(logits), targets: try doubles(targets), weights: try doubles(weights),
       temperature: Double(temperature))
     return LossResult(
-      losses: try upload(expected.losses.values, shape: [logits.rows]),
+      losses: try upload(exact: expected.losses.values, shape: [logits.rows]),
       gradient: try result(expected.gradient, operation))
   }
 
@@ -194,7 +194,7 @@ extension ReferenceBackend: TrainingBackend {
     let expected = Reference.sigmoidCrossEntropy(
       try doubles(logits), targets: try doubles(targets), weights: try doubles(weights), width: logits.width)
     return LossResult(
-      losses: try upload(expected.losses.values, shape: [logits.rows]),
+      losses: try upload(exact: expected.losses.values, shape: [logits.rows]),
       gradient: try result(expected.gradient, operation))
   }
 

@@ -63,11 +63,11 @@ public final class ReferenceBackend: Backend, @unchecked Sendable {
   }
 
   public func upload(_ values: [Float], shape: Shape) throws -> Tensor {
-    try upload(values.doubles, shape: shape)
+    try upload(exact: values.doubles, shape: shape)
   }
 
   /// A tensor holding `values` without rounding.
-  public func upload(_ values: [Double], shape: Shape) throws -> Tensor {
+  public func upload(exact values: [Double], shape: Shape) throws -> Tensor {
     guard values.count == shape.count else {
       throw RetortError(.shapeMismatch, "\(values.count) values for \(shape)", remedy: "Pass as many.")
     }
@@ -119,7 +119,7 @@ public final class ReferenceBackend: Backend, @unchecked Sendable {
   public func prepare(_ batch: BatchMetadata) throws -> any PreparedBatch { Batch(batch) }
 
   func result(_ result: Reference.Result, _ operation: any Operation) throws -> Tensor {
-    try upload(result.values, shape: operation.outputShape)
+    try upload(exact: result.values, shape: operation.outputShape)
   }
 
   func cast<T>(_ value: Any, _ type: T.Type) throws -> T {
