@@ -20,8 +20,8 @@ struct GradientFixture: Decodable, Sendable, CustomTestStringConvertible {
     var starts: [Int]?
     var indices: [Int32]?
     var heads: Int?
-    var key_heads: Int?
-    var head_dim: Int?
+    var keyHeads: Int?
+    var headDim: Int?
     var base: Float?
     var layout: String?
     var scale: Float?
@@ -43,6 +43,8 @@ struct GradientFixture: Decodable, Sendable, CustomTestStringConvertible {
   static func all() throws -> [GradientFixture] {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     let file = root.appending(path: "Fixtures/gradients/cases.json")
-    return try JSONDecoder().decode([GradientFixture].self, from: Data(contentsOf: file))
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    return try decoder.decode([GradientFixture].self, from: Data(contentsOf: file))
   }
 }

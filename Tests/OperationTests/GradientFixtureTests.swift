@@ -109,7 +109,7 @@ private struct FixtureRun {
 
   /// Row i at place p is the last of a sequence of p + 1 rows.
   private func rope() throws -> [Float] {
-    let (heads, headDim) = (try #require(attributes.heads), try #require(attributes.head_dim))
+    let (heads, headDim) = (try #require(attributes.heads), try #require(attributes.headDim))
     let places = try constant("places").integers
     let spec = RoPE(
       headDim: headDim, rotaryDim: headDim, base: try #require(attributes.base),
