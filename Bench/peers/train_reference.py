@@ -52,7 +52,7 @@ def metrics(probabilities, gold, gains):
 
 def make_student(arguments, folder, names, gains, aspects, recipe):
     config = transformers.BertConfig.from_pretrained(folder, num_labels=len(names))
-    config.hidden_dropout_prob = config.attention_probs_dropout_prob = arguments.dropout
+    config.hidden_dropout_prob, config.attention_probs_dropout_prob = arguments.dropout, 0.0
     config.retort_aspects = len(aspects)
     if arguments.student == "interaction":
         return students.Interaction.from_pretrained(folder, config=config, dtype=torch.float32), config

@@ -57,7 +57,7 @@ class RaggedBatches:
 def time_torch(folder, batches, labels, steps, warm, autocast, dropout):
     torch.manual_seed(1)
     config = transformers.BertConfig.from_pretrained(folder, num_labels=labels)
-    config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
+    config.hidden_dropout_prob, config.attention_probs_dropout_prob = dropout, 0.0
     model = students.Interaction.from_pretrained(folder, config=config, dtype=torch.float32).train()
     recipe = students.Recipe(weights={"hard": 1.0})
     optimiser = students.Optimiser(model, config.num_hidden_layers, steps + warm, recipe, fused=True)

@@ -88,6 +88,11 @@ static void portable(const rk_encoder_gradient *x) {
   for (int head = 0; head < x->heads; head++) portable_head(x, head);
 }
 
+void rk_touch_rows(const float *x, size_t stride, int rows, int width) {
+  for (int row = 0; row < rows; row++)
+    for (int c = 0; c < width; c += 16) __builtin_prefetch(x + (size_t)row * stride + c, 0, 2);
+}
+
 static size_t rounded(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 size_t rk_encoder_attention_gradient_scratch(int length, int head_dim) {

@@ -16,8 +16,8 @@ enum {
   TILE_UNITS = 3,
   PANEL = TILE_UNITS * TRAIN_UNIT,
   // Lines of a task's own operand at most, and bytes of them that are packed at once.
-  OWN_LINES = 144,
-  OWN_BYTES = 256 * 1024,
+  OWN_LINES = 192,
+  OWN_BYTES = 400 * 1024,
   // Below this a second thread takes longer to come than the product.
   SMALL_FLOPS = 1 << 21,
 };

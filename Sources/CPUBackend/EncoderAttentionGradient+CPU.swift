@@ -34,6 +34,11 @@ extension CPUBackend {
         let (first, head) = (rows.lowerBound, task % kvHeads)
         let (column, shared) = (head * group * headDim, head * headDim)
         let target = result + first * joint.rowStride
+        if head == 0 {
+          for (base, x) in [(q, query), (k, key), (v, value), (out, output), (g, gradient), (result, joint)] {
+            rk_touch_rows(base + first * x.rowStride, x.rowStride, Int32(rows.count), Int32(x.width))
+          }
+        }
         var work = rk_encoder_gradient(
           query: q + first * query.rowStride + column, key: k + first * key.rowStride + shared,
           value: v + first * value.rowStride + shared, output: out + first * output.rowStride + column,

@@ -58,7 +58,8 @@ final class CheckpointFolder {
     return checkpoint
   }
 
-  /// Writes a checkpoint, then removes all but the last two and the best.
+  /// Writes a checkpoint, then removes all but the last two and the best, as each of the two knows it: where the
+  /// last is lost, the one before it is enough to go on from.
   func save(_ state: TrainingState, _ optimizer: Optimizer) throws {
     let temporary = self.temporary(state.step)
     do {
@@ -72,7 +73,10 @@ final class CheckpointFolder {
       try? FileManager.default.removeItem(atPath: temporary)
       throw error
     }
-    for step in try steps().dropLast(2) where step != state.best?.step { try remove(step) }
+    let steps = try steps()
+    let last = steps.suffix(2)
+    let best = last.compactMap { try? checkpoint(step: $0).state.best?.step }
+    for step in steps where !last.contains(step) && !best.contains(step) { try remove(step) }
   }
 
   private func remove(_ step: Int) throws {

@@ -1,4 +1,5 @@
 import Basics
+import Foundation
 import ModelFormats
 import Tensors
 
@@ -49,9 +50,10 @@ struct TensorFile {
   func restore(on backend: any TrainingBackend) throws {
     for (name, tensor) in tensors {
       guard let stored = file.tensors[name] else { continue }
-      let bytes = file.bytes(of: stored)
       let values = [Float](unsafeUninitializedCapacity: tensor.shape.count) { values, count in
-        UnsafeMutableRawBufferPointer(values).copyMemory(from: bytes)
+        withExtendedLifetime(file) {
+          UnsafeMutableRawBufferPointer(values).copyMemory(from: file.bytes(of: stored))
+        }
         count = tensor.shape.count
       }
       try backend.write(values, to: tensor)
@@ -64,4 +66,9 @@ struct TensorFile {
       .jobConflict, message, file: path, field: name,
       remedy: "Resume with the model that this run began with, or begin anew in another folder.")
   }
+}
+
+extension Data {
+  /// A file's bytes, which stay when the file is no longer mapped.
+  init(copying file: MappedFile) { self = withExtendedLifetime(file) { Data(file.bytes) } }
 }

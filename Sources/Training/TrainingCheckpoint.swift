@@ -21,7 +21,7 @@ public struct TrainingCheckpoint: Sendable {
     self.path = path
     state = try TrainingCheckpoint.explaining(path) {
       let file = path + "/" + TrainingCheckpoint.stateFile
-      let data = Data(try MappedFile(path: file).bytes)
+      let data = try Data(copying: MappedFile(path: file))
       let state: TrainingState
       do {
         state = try JSONDecoder().decode(TrainingState.self, from: data)

@@ -54,11 +54,11 @@ final class TrainingLog {
       let loss: Double?
     }
     guard FileManager.default.fileExists(atPath: path) else { return ("", 0) }
-    let bytes = try MappedFile(path: path).bytes
+    let bytes = try Data(copying: MappedFile(path: path))
     let decoder = JSONDecoder()
     var (end, losses) = (0, 0)
     while let length = bytes[end...].firstIndex(of: UInt8(ascii: "\n")) {
-      guard let line = try? decoder.decode(Line.self, from: Data(bytes[end..<length])), line.step <= step
+      guard let line = try? decoder.decode(Line.self, from: bytes[end..<length]), line.step <= step
       else { break }
       end = length + 1
       losses += line.loss == nil ? 0 : 1

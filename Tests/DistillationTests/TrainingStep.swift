@@ -15,21 +15,21 @@ struct TrainingStep: Decodable {
   }
 
   struct Settings: Decodable {
-    let weight_decay: Float
+    let weightDecay: Float
     let temperature: Double
     let slot: Int
-    let head_factor: Float
-    let max_length: Int
-    let loss_weights: [String: Double]
+    let headFactor: Float
+    let maxLength: Int
+    let lossWeights: [String: Double]
   }
 
   struct Row: Decodable {
     let query: String
     let title: String
-    let pair_ids: [Int32]
-    let pair_types: [Int32]
-    let query_ids: [Int32]
-    let title_ids: [Int32]
+    let pairIds: [Int32]
+    let pairTypes: [Int32]
+    let queryIds: [Int32]
+    let titleIds: [Int32]
     let label: Int
     let teacher: [Double]?
     let verdicts: [Int]?
@@ -38,7 +38,7 @@ struct TrainingStep: Decodable {
   struct Step: Decodable {
     let rate: Float
     let loss: Double
-    let gradient_norm: Double
+    let gradientNorm: Double
   }
 
   struct Student: Decodable {
@@ -58,7 +58,9 @@ struct TrainingStep: Decodable {
     .appendingPathComponent("Fixtures/training-step").path
 
   static func load() throws -> TrainingStep {
-    try JSONDecoder().decode(
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    return try decoder.decode(
       TrainingStep.self, from: Data(contentsOf: URL(fileURLWithPath: folder + "/cases.json")))
   }
 
@@ -70,7 +72,7 @@ struct TrainingStep: Decodable {
 
   func lossSettings() throws -> LossSettings {
     var weights: [LossTerm: Double] = [:]
-    for term in LossTerm.allCases { weights[term] = settings.loss_weights[term.rawValue] }
+    for term in LossTerm.allCases { weights[term] = settings.lossWeights[term.rawValue] }
     return try LossSettings(weights: weights, temperature: settings.temperature)
   }
 
@@ -80,8 +82,8 @@ struct TrainingStep: Decodable {
       let zeros = { (ids: [Int32]) in [Int32](repeating: 0, count: ids.count) }
       let texts =
         kind == .interaction
-        ? [EncodedText(ids: row.pair_ids, typeIDs: row.pair_types)]
-        : [row.query_ids, row.title_ids].map { EncodedText(ids: $0, typeIDs: zeros($0)) }
+        ? [EncodedText(ids: row.pairIds, typeIDs: row.pairTypes)]
+        : [row.queryIds, row.titleIds].map { EncodedText(ids: $0, typeIDs: zeros($0)) }
       let teacher = try row.teacher.map { probabilities in
         TrainingRow.Teacher(
           try LabelDistribution(labels: labels, probabilities: probabilities),

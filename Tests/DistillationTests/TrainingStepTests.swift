@@ -35,7 +35,7 @@ import Transformers
       case .interaction: try InteractionStudent(source, shape: shape, seed: 1, on: backend)
       case .representation:
         try RepresentationStudent(
-          source, shape: shape, seed: 1, headRateFactor: fixture.settings.head_factor, on: backend)
+          source, shape: shape, seed: 1, headRateFactor: fixture.settings.headFactor, on: backend)
       }
     let initial = try SafetensorsFile(path: TrainingStep.folder + "/initial.safetensors")
     for head in student.modelHeads + student.extraHeads {
@@ -114,13 +114,13 @@ import Transformers
       let loss = try run.trainer.step(run.rows, key: 0)
       #expect(abs(loss.value - step.loss) < 1e-4 * max(1, step.loss), "step \(index)")
       let norm = try run.backend.sumOfSquares(parameters.map(\.gradient)).squareRoot()
-      #expect(abs(norm - step.gradient_norm) < 1e-3 * step.gradient_norm, "step \(index)")
+      #expect(abs(norm - step.gradientNorm) < 1e-3 * step.gradientNorm, "step \(index)")
       for (parameter, moments) in zip(parameters, moments) {
         try run.backend.adamW(
           parameter.value, gradient: parameter.gradient, firstMoment: moments[0], secondMoment: moments[1],
           AdamWStep(
             learningRate: step.rate * parameter.rateFactor,
-            weightDecay: parameter.decays ? settings.weight_decay : 0, step: index + 1,
+            weightDecay: parameter.decays ? settings.weightDecay : 0, step: index + 1,
             gradientScale: Float(min(1, 1 / (norm + 1e-6)))))
       }
     }

@@ -16,24 +16,26 @@ extension Operations {
     }
 
     static func check(
-      _ backend: any Backend, _ lengths: [Int], heads: Int, headDim: Int, precision: DType, views: Bool,
-      sharpness: Float = 1
+      _ backend: any Backend, _ lengths: [Int], heads: Int, kvHeads: Int? = nil, headDim: Int,
+      causal: Bool = false, precision: DType, views: Bool, sharpness: Float = 1
     ) throws {
       let packed = try batch(lengths)
       let width = heads * headDim
+      let widths = [width, (kvHeads ?? heads) * headDim, (kvHeads ?? heads) * headDim]
       var random = TestRandom(UInt64(width))
-      let parts = (0..<3).map { _ in random.activations(packed.rows * width) }
+      let parts = widths.map { random.activations(packed.rows * $0) }
       let tensors = try parts.enumerated().map { index, values in
         try views
-          ? backend.columns(values, width, before: index * 3, after: 2) : backend.matrix(values, width)
+          ? backend.columns(values, widths[index], before: index * 3, after: 2)
+          : backend.matrix(values, widths[index])
       }
       let scale = sharpness / Float(headDim).squareRoot()
       let actual = try backend.encoderAttention(
         query: tensors[0], key: tensors[1], value: tensors[2], heads: heads, scale: scale,
-        precision: precision,
-        wantsLogSumExp: true, backend.prepare(packed))
+        causal: causal, precision: precision, wantsLogSumExp: true, backend.prepare(packed))
       let expected = Reference.encoderAttention(
-        parts[0].doubles, parts[1].doubles, parts[2].doubles, heads: heads, scale: Double(scale), packed)
+        parts[0].doubles, parts[1].doubles, parts[2].doubles, heads: heads, scale: Double(scale),
+        causal: causal, packed)
       let tolerance = Tolerances.encoderAttention(
         headDim: headDim, length: packed.longest, precision: precision)
       #expect(actual.output.shape == [packed.rows, width])
@@ -57,6 +59,19 @@ extension Operations {
     func attentionOfEveryLengthFollowsTheReference(_ backend: BackendUnderTest, _ precision: DType) throws {
       try Self.check(
         backend.backend, Self.lengths, heads: 3, headDim: 8, precision: precision, views: true)
+    }
+
+    @Test(arguments: BackendUnderTest.all, [DType.f32, .bf16])
+    func causalAndGroupedAttentionFollowsTheReference(_ backend: BackendUnderTest, _ precision: DType) throws
+    {
+      let backend = try backend.backend
+      for (heads, kvHeads, causal) in [(3, 3, true), (4, 2, true), (3, 1, false)] {
+        try Self.check(
+          backend, Self.lengths, heads: heads, kvHeads: kvHeads, headDim: 8, causal: causal,
+          precision: precision, views: true)
+      }
+      try Self.check(
+        backend, [5, 34], heads: 4, kvHeads: 2, headDim: 80, causal: true, precision: precision, views: false)
     }
 
     @Test(arguments: BackendUnderTest.all)
@@ -160,6 +175,10 @@ extension Operations {
       }
       try attend(x, x, x, 2)
       expectShapeMismatch { try attend(x, narrow, x, 2) }
+      expectShapeMismatch { try attend(x, narrow, narrow, 2) }
+      let half = try backend.matrix([Float](repeating: 1, count: 9), 3)
+      try attend(x, half, half, 2)
+      expectShapeMismatch { try attend(half, x, x, 1) }
       expectShapeMismatch { try attend(x, x, short, 2) }
       expectShapeMismatch { try attend(short, short, short, 2) }
       expectShapeMismatch { try attend(x, x, x, 4) }

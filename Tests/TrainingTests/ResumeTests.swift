@@ -107,15 +107,4 @@ enum Cadence: String, CaseIterable, Sendable {
       #expect(task.rowsSeen.isEmpty)
     }
   }
-
-  @Test func lastTwoCheckpointsAndTheBestStay() throws {
-    try withFolder { folder throws in
-      var options = toyOptions(folder)
-      options.checkpointSteps = 1
-      options.optimizer.learningRate = 2
-      let best = try #require(try Remains(ToyTask(), options).result.best).step
-      let kept = Set([11, 12, best]).map { "checkpoint-\($0)" }
-      #expect(try checkpoints(folder) == kept.sorted())
-    }
-  }
 }

@@ -96,6 +96,17 @@ private final class ScriptedTask: TrainingTask {
     }
   }
 
+  @Test(arguments: [([0.5, 0.9, 0.1], 4), ([0.1, 0.2, 0.3, 0.2, 0.1, 0.9], 6)])
+  func lastTwoCheckpointsStayAndTheBestThatEachKnows(_ script: [Double], best: Int) throws {
+    try withFolder { folder throws in
+      let task = try ScriptedTask(script)
+      var options = toyOptions(folder)
+      options.checkpointSteps = 1
+      _ = try Trainer.run(task, options, on: task.toy.backend)
+      #expect(try checkpoints(folder) == ["checkpoint-11", "checkpoint-12", "checkpoint-\(best)"])
+    }
+  }
+
   @Test func withoutEvaluationTheLastWeightsStay() throws {
     try withFolder { folder throws in
       let task = try ScriptedTask([])

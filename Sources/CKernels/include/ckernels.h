@@ -231,6 +231,9 @@ typedef struct {
   int heads, length, head_dim, causal;
   float scale;
 } rk_encoder_gradient;
+// Asks for rows in the order of memory. A head's part of a row is a few cache lines and the next row's lies kilobytes
+// on, which memory serves slowly: so the first task of a sequence brings all its heads' numbers near.
+void rk_touch_rows(const float *x, size_t stride, int rows, int width);
 size_t rk_encoder_attention_gradient_scratch(int length, int head_dim);
 void rk_encoder_attention_gradient(const rk_encoder_gradient *work, int narrow, void *scratch);
 
