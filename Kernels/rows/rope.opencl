@@ -4,6 +4,7 @@
 //   positions  [rows] int
 //   rotations  [positions, rotary_dim / 2, 2] float: cosine and sine, computed in double on the host
 //   y          [rows, heads · head_dim] float, packed
+// direction: 1, or −1 to turn back.
 // NEIGHBOURS: pairs are elements 2i and 2i+1, otherwise i and i + rotary_dim/2.
 // Launch: heads × rows items.
 #ifndef NEIGHBOURS
@@ -11,7 +12,8 @@
 #endif
 
 kernel void rope(global const float *x, uint x_offset, uint x_stride, global const int *positions,
-                 global const float *rotations, global float *y, uint heads, uint head_dim, uint rotary_dim) {
+                 global const float *rotations, global float *y, uint heads, uint head_dim, uint rotary_dim,
+                 float direction) {
   const uint head = get_global_id(0);
   const size_t row = get_global_id(1);
   if (head >= heads) return;
@@ -22,7 +24,7 @@ kernel void rope(global const float *x, uint x_offset, uint x_stride, global con
   for (uint i = 0; i < pairs; ++i) {
     const uint first = NEIGHBOURS ? 2 * i : i;
     const uint second = NEIGHBOURS ? 2 * i + 1 : i + pairs;
-    const float c = rotation[2 * i], s = rotation[2 * i + 1];
+    const float c = rotation[2 * i], s = rotation[2 * i + 1] * direction;
     const float a = input[first], b = input[second];
     output[first] = fma(a, c, -(b * s));
     output[second] = fma(a, s, b * c);

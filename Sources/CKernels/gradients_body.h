@@ -15,10 +15,10 @@ RK_TARGET static void RK_FN(rms_norm_gradient)(const float *g, const float *x, c
     dots[i & 15] += g[i] * w[i] * x[i];
   }
   float scale = 1.0f / sqrtf(RK_FN(lane_sum)(squares) / (float)n + eps);
-  float along = RK_FN(lane_sum)(dots) * scale * scale * scale / (float)n;
+  float along = RK_FN(lane_sum)(dots) / (float)n * scale * scale;
   for (i = 0; i < n; i++) {
-    weight_sum[i] += g[i] * x[i] * scale;
-    dx[i] = g[i] * w[i] * scale - x[i] * along;
+    weight_sum[i] += g[i] * (x[i] * scale);
+    dx[i] = (g[i] * w[i] - x[i] * along) * scale;
   }
 }
 
@@ -70,10 +70,11 @@ RK_TARGET static void RK_FN(gelu_erf_gradient)(const float *g, const float *x, f
 
 RK_TARGET static void RK_FN(gelu_tanh_gradient)(const float *g, const float *x, float *dx, int n) {
   for (int i = 0; i < n; i++) {
-    float v = x[i], z = 0.7978845608028654f * (v + 0.044715f * v * v * v);
-    float s = 1.0f / (1.0f + rk_expf(-2.0f * z));
+    // At ±10 the limits are reached; e / (1 + e)² keeps the digits that 1 − s loses where s is near 1.
+    float v = x[i] < -10.0f ? -10.0f : (x[i] > 10.0f ? 10.0f : x[i]);
+    float e = rk_expf(-1.5957691216057308f * (v + 0.044715f * v * v * v)), s = 1.0f / (1.0f + e);
     float slope = 0.7978845608028654f * (1.0f + 0.134145f * v * v);
-    dx[i] = g[i] * (s + 2.0f * v * s * (1.0f - s) * slope);
+    dx[i] = g[i] * (s + 2.0f * v * (e * s) * (s * slope));
   }
 }
 
@@ -111,8 +112,9 @@ RK_TARGET static void RK_FN(l2_normalize_gradient)(const float *g, const float *
     for (int i = 0; i < n; i++) dx[i] = g[i] / epsilon;
     return;
   }
-  float scale = 1.0f / norm, along = RK_FN(dot)(g, x, n) * scale * scale * scale;
-  for (int i = 0; i < n; i++) dx[i] = g[i] * scale - x[i] * along;
+  // Factor by factor, so that a short row does not overflow.
+  float scale = 1.0f / norm, along = RK_FN(dot)(g, x, n) * scale * scale;
+  for (int i = 0; i < n; i++) dx[i] = (g[i] - x[i] * along) * scale;
 }
 
 RK_TARGET static void RK_FN(add_scaled)(const float *x, float factor, float *sum, int n) {

@@ -117,7 +117,8 @@ private struct OrdinalHead {
       above -= gradient * slope
       if border > 0 {
         let m = slope * gaps[border - 1]
-        let apart = Double(g[border]) / expm1(m) * m
+        // A gap may be too small for exp; the quotient's limit is 1.
+        let apart = Double(g[border]) * (m > 0 ? m / expm1(m) : 1)
         total[0] += apart
         total[border + 1] += apart + above * gaps[border - 1]
       } else {

@@ -33,7 +33,7 @@ extension OpenCLBackend {
   }
 
   /// Runs a kernel over segments of the output's rows.
-  private func elementwise(
+  func elementwise(
     _ operation: any Tensors.Operation, _ kernel: OpenCLKernel, operands: [(name: String, tensor: Tensor)],
     extra: [KernelArgument] = []
   ) throws -> Tensor {

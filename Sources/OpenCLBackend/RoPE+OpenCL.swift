@@ -13,10 +13,26 @@ extension OpenCLBackend {
   public func rope(_ x: Tensor, _ spec: RoPE, _ batch: any PreparedBatch) throws -> Tensor {
     let operation = try RotaryEmbedding(x: x.shape, spec: spec, batchRows: batch.metadata.rows)
     guard let batch = batch as? OpenCLBatch else { throw foreign("batch") }
+    return try rotate(
+      x, spec, operation, positions: batch.positions, last: Int(batch.metadata.positions.max() ?? 0))
+  }
+
+  public func rope(_ x: Tensor, _ spec: RoPE, inverse: Bool, _ batch: any PreparedPackedBatch) throws
+    -> Tensor
+  {
+    let operation = try RotaryEmbedding(x: x.shape, spec: spec, batchRows: batch.packed.rows)
+    guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
+    return try rotate(
+      x, spec, operation, positions: batch.positions, last: batch.packed.longest, inverse: inverse)
+  }
+
+  private func rotate(
+    _ x: Tensor, _ spec: RoPE, _ operation: RotaryEmbedding, positions: OpenCLBuffer, last: Int,
+    inverse: Bool = false
+  ) throws -> Tensor {
     let input = try FloatView(x)
     let y = try allocate(operation.outputShape, .f32)
     guard operation.rows > 0, operation.width > 0 else { return y }
-    let last = Int(batch.metadata.positions.max() ?? 0)
     let table = try rotationTable(spec, positions: last + 1)
     let heads = operation.width / spec.headDim
     let options = spec.pairing == .neighbours ? "-DNEIGHBOURS=1 " : ""
@@ -24,9 +40,10 @@ extension OpenCLBackend {
       try rowKernel(.rope, "rope", options),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
-        .buffer("positions", batch.positions), .buffer("rotations", table.buffer),
+        .buffer("positions", positions), .buffer("rotations", table.buffer),
         .buffer("y", try FloatView(y).buffer), .uint("heads", UInt32(heads)),
         .uint("head_dim", UInt32(spec.headDim)), .uint("rotary_dim", UInt32(spec.rotaryDim)),
+        .float("direction", inverse ? -1 : 1),
       ], heads, operation.rows)
     try record(operation)
     return y

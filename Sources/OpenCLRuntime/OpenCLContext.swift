@@ -115,12 +115,15 @@ public final class OpenCLContext: @unchecked Sendable {
     }
   }
 
-  /// Sets the buffer's first `byteCount` bytes to zero.
-  public func zero(_ buffer: OpenCLBuffer) throws {
+  /// Sets `byteCount` bytes of the buffer from `offset` on to zero; without a count, all that follow.
+  public func zero(_ buffer: OpenCLBuffer, at offset: Int = 0, byteCount: Int? = nil) throws {
+    let count = byteCount ?? buffer.byteCount - offset
+    try checkRange(offset, count, buffer)
+    guard count > 0 else { return }
     try state.withLock { box in
       var pattern: UInt8 = 0
       let status = clEnqueueFillBuffer(
-        box.value.queue, buffer.memory, &pattern, 1, 0, max(buffer.byteCount, 1), 0, nil, nil)
+        box.value.queue, buffer.memory, &pattern, 1, offset, count, 0, nil, nil)
       try OpenCLStatus.check(status, "clEnqueueFillBuffer", field: device.name)
     }
   }

@@ -18,7 +18,7 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   var cacheTypes: [CacheType] { modes.contains(.int8) ? CacheType.allCases : [.f32, .f16] }
   private let made: Result<any Backend, any Error>
 
-  private init(_ name: String, int8: Bool, _ make: () throws -> any Backend) {
+  init(_ name: String, int8: Bool, _ make: () throws -> any Backend) {
     testDescription = name
     modes = [.f32, .bf16, .lean] + (int8 ? [.int8] : [])
     made = Result(catching: make)

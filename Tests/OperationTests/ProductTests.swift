@@ -62,7 +62,7 @@ extension Operations {
         return result
       }
 
-      func run(_ backend: CPUBackend, _ precision: DType, views: Bool = false) throws -> Tensor {
+      func run(_ backend: any TrainingBackend, _ precision: DType, views: Bool = false) throws -> Tensor {
         func matrix(_ values: [Float], _ width: Int) throws -> Tensor {
           views ? try backend.columns(values, width) : try backend.matrix(values, width)
         }

@@ -25,7 +25,7 @@ extension ReferenceBackend {
         for c in 0..<width { values[row * width + c] += table.values[Int(id) * width + c] }
       }
     }
-    return try upload(values.map(Float.init), shape: operation.outputShape)
+    return try upload(exact: values, shape: operation.outputShape)
   }
 
   public func encoderAttention(
@@ -42,7 +42,7 @@ extension ReferenceBackend {
     return EncoderAttention.Output(
       output: try result(expected.output, operation),
       logSumExp: wantsLogSumExp
-        ? try upload(expected.logSumExp.floats, shape: operation.logSumExpShape) : nil)
+        ? try upload(exact: expected.logSumExp.values, shape: operation.logSumExpShape) : nil)
   }
 
   public func encoderAttentionGradient(

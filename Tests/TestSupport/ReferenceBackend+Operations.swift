@@ -7,7 +7,7 @@ extension ReferenceBackend {
     let operation = try Embedding(table: table, ids: ids)
     let table = try cast(table, Table.self)
     let values = ids.flatMap { table.values[(Int($0) * table.width)...].prefix(table.width) }
-    return try upload(values.map(Float.init), shape: operation.outputShape)
+    return try upload(exact: values, shape: operation.outputShape)
   }
 
   public func matmul(_ x: Tensor, _ weight: any MatrixWeight, bias: Tensor?) throws -> Tensor {
@@ -83,9 +83,9 @@ extension ReferenceBackend {
 
   public func gatherRows(_ x: Tensor, _ indices: [Int32]) throws -> Tensor {
     let operation = try GatherRows(x.shape, indices: indices)
-    let values = try read(x)
+    let values = try doubles(x)
     return try upload(
-      indices.flatMap { values[(Int($0) * x.width)...].prefix(x.width) }, shape: operation.outputShape)
+      exact: indices.flatMap { values[(Int($0) * x.width)...].prefix(x.width) }, shape: operation.outputShape)
   }
 
   public func logProbabilities(_ logits: Tensor, _ requests: [LogProbabilityRequest]) throws

@@ -11,10 +11,11 @@ public final class ReferenceBackend: Backend, @unchecked Sendable {
 
   public init() {}
 
+  /// Numbers stay in Float64 from one operation to the next; only ``read(_:)`` rounds them.
   final class Buffer: DeviceBuffer, @unchecked Sendable {
-    var values: [Float]
+    var values: [Double]
     var byteCount: Int { values.count * 4 }
-    init(_ values: [Float]) { self.values = values }
+    init(_ values: [Double]) { self.values = values }
   }
 
   final class Matrix: MatrixWeight {
@@ -58,17 +59,25 @@ public final class ReferenceBackend: Backend, @unchecked Sendable {
   // MARK: Memory
 
   public func allocate(_ shape: Shape, _ dtype: DType) throws -> Tensor {
-    Tensor(shape: shape, dtype: dtype, buffer: Buffer([Float](repeating: 0, count: shape.count)))
+    Tensor(shape: shape, dtype: dtype, buffer: Buffer([Double](repeating: 0, count: shape.count)))
   }
 
   public func upload(_ values: [Float], shape: Shape) throws -> Tensor {
+    try upload(exact: values.doubles, shape: shape)
+  }
+
+  /// A tensor holding `values` without rounding.
+  public func upload(exact values: [Double], shape: Shape) throws -> Tensor {
     guard values.count == shape.count else {
       throw RetortError(.shapeMismatch, "\(values.count) values for \(shape)", remedy: "Pass as many.")
     }
     return Tensor(shape: shape, dtype: .f32, buffer: Buffer(values))
   }
 
-  public func read(_ tensor: Tensor) throws -> [Float] {
+  public func read(_ tensor: Tensor) throws -> [Float] { try doubles(tensor).map(Float.init) }
+
+  /// The elements without rounding.
+  public func doubles(_ tensor: Tensor) throws -> [Double] {
     let buffer = try cast(tensor.buffer, Buffer.self)
     return (0..<tensor.rows).flatMap { row in
       buffer.values[(tensor.offset + row * tensor.rowStride)...].prefix(tensor.width)
@@ -109,10 +118,8 @@ public final class ReferenceBackend: Backend, @unchecked Sendable {
   public func makeKVCache(_ spec: KVCacheSpec) throws -> any KVCache { Cache(spec) }
   public func prepare(_ batch: BatchMetadata) throws -> any PreparedBatch { Batch(batch) }
 
-  func doubles(_ tensor: Tensor) throws -> [Double] { try read(tensor).doubles }
-
   func result(_ result: Reference.Result, _ operation: any Operation) throws -> Tensor {
-    try upload(result.floats, shape: operation.outputShape)
+    try upload(exact: result.values, shape: operation.outputShape)
   }
 
   func cast<T>(_ value: Any, _ type: T.Type) throws -> T {

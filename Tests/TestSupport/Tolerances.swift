@@ -117,4 +117,42 @@ public enum Tolerances {
   /// Gumbel noise in Float32: two logarithms, each good to a few u of a number below 40, and near u = 1 the
   /// inner one keeps only an absolute precision.
   public static let gumbel = 1e-4
+
+  // MARK: Training
+
+  /// Sums over the row of products of three factors that were each rounded, and half the relative error of the sum
+  /// of squares three times.
+  public static func normGradient(width: Int) -> Double { 2.5 * sum(width) + 16 * unit }
+  /// The sum over rows of terms that hold a normalised element.
+  public static func normWeightGradient(rows: Int, width: Int) -> Double {
+    sum(rows + 1) + layerNorm(width: width)
+  }
+  /// Relative to |g|. Exact: Φ good to 16u, and x φ(x) below 1/4 whose exponent is a rounded square, which moves it by
+  /// u·|x|³ φ(x), below u. With tanh: σ(2z) good to 16u plus half the rounding of 2z, 3u·2|z| σ(1 − σ), below u, and
+  /// 2x·σ(1 − σ)·z', below 1/2, in five products.
+  public static let geluGradient = 32 * unit
+  /// An exponential good to 16u in two places and five products; 1 − s of an s near 1 is off by u, which gate
+  /// multiplies: below 17u where it is not 0, and 0 is right to 10⁻⁷.
+  public static let siluMulGradient = 56 * unit
+  /// A square, a difference and a product.
+  public static let tanhGradient = 4 * unit
+  /// A sum over the row, a difference and a product.
+  public static func softmaxGradient(width: Int) -> Double { sum(width) + 4 * unit }
+  /// The sum over the row, and three times half the error of the sum of squares.
+  public static func l2NormalizeGradient(width: Int) -> Double { 2.5 * sum(width) + 12 * unit }
+  /// 1 − rate, its reciprocal and a product, or a quotient.
+  public static let dropout = 4 * unit
+  /// A product and a sum.
+  public static let scaling = 2 * unit
+  /// z = α (x − θ) with α and the gaps from exponentials good to 16u, which sums of gaps keep; logarithms of 1 + e
+  /// and 1 − e⁻ᵐ good to 16u, where m's relative error counts once more.
+  public static let ordinalLogits = 64 * unit
+  /// As ``ordinalLogits``, and the sum over rows.
+  public static func ordinalLogitsGradient(rows: Int) -> Double { sum(rows + 1) + 96 * unit }
+  /// Two exponentials and logarithms good to 16u each, and sums over the classes.
+  public static func loss(classes: Int) -> Double { sum(classes) + 48 * unit }
+  /// Blocks of up to 4096 squares in Float32, and the blocks in Float64.
+  public static let sumOfSquares = sum(4096)
+  /// Ten roundings: the step's factors, the moments, and on OpenCL a square root and a quotient good to 3 ulp each.
+  public static let adamW = 32 * unit
 }

@@ -1,0 +1,36 @@
+// dx = g · d gelu(x) / dx: Φ(x) + x φ(x), or with TANH the derivative of its approximation.
+//
+//   g, x  [rows, width] float, rows *_stride elements apart, from element *_offset
+//   y     [rows, width] float, packed: dx
+// Launch: ceil(width / SEGMENT) × rows items. Tunable: VEC, SEGMENT (columns of one item, a multiple of VEC).
+#ifndef SEGMENT
+#define SEGMENT VEC
+#endif
+#ifndef TANH
+#define TANH 0
+#endif
+
+kernel void gelu_gradient(global const float *g, uint g_offset, uint g_stride, global const float *x,
+                          uint x_offset, uint x_stride, global float *y, uint width) {
+  const size_t row = get_global_id(1);
+  const uint first = get_global_id(0) * SEGMENT;
+  const uint last = min(first + SEGMENT, width);
+  for (uint c = first; c < last; c += VEC) {
+    const real v = load_real(x + x_offset + row * x_stride + c, last - c);
+#if TANH
+    // σ(2z) + 2x σ(2z) (1 − σ(2z)) z', where e / (1 + e)² keeps the digits of 1 − σ; at ±10 the limits are reached.
+    const real b = fmin(fmax(v, splat(-10.0f)), splat(10.0f));
+    const real z = splat(0.7978845608028654f) * fma(splat(0.044715f) * b * b, b, b);
+    const real e = exp_real(splat(-2.0f) * z);
+    const real s = splat(1.0f) / (splat(1.0f) + e);
+    const real slope = splat(0.7978845608028654f) * fma(splat(0.134145f) * b, b, splat(1.0f));
+    const real r = fma(splat(2.0f) * b * (e * s), s * slope, s);
+#else
+    // Beyond 14 the bell is 0 in Float32, and the square must not overflow.
+    const real b = fmin(fmax(v, splat(-14.0f)), splat(14.0f));
+    const real bell = splat(0.3989422804014327f) * exp_real(splat(-0.5f) * b * b);
+    const real r = fma(b, bell, splat(0.5f) * erfc(b * splat(-0.70710678118654752f)));
+#endif
+    store_real(r * load_real(g + g_offset + row * g_stride + c, last - c), y + row * width + c, last - c);
+  }
+}

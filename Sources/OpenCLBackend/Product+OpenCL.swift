@@ -1,0 +1,69 @@
+import Basics
+import OpenCLRuntime
+import Tensors
+
+extension OpenCLBackend {
+  /// `op(a) op(b) + bias`, `[m, k] × [k, n] → [m, n]`, where `op` transposes if asked to; in Float32 whatever the
+  /// precision.
+  ///
+  /// With `sum` the product is added to it in place and it is returned; it must not share memory with an operand.
+  /// An element's terms are added in the order of k whatever the other extents and the family.
+  ///
+  /// - Throws: `shapeMismatch` where operands do not fit, `invalidArgument` for another precision, `outOfMemory`.
+  public func product(
+    _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, bias: Tensor?, addTo sum: Tensor?,
+    precision: DType
+  ) throws -> Tensor {
+    let operation = try Product(
+      a.shape, transposeA: transposeA, b.shape, transposeB: transposeB, bias: bias?.shape, addTo: sum?.shape,
+      precision: precision)
+    let (left, right) = (try FloatView(a), try FloatView(b))
+    let y = try sum ?? allocate(operation.outputShape, .f32)
+    let target = try FloatView(y)
+    guard operation.m > 0, operation.n > 0 else { return y }
+    // A buffer must be passed where there is no bias too; the kernel does not read it.
+    let shift = try bias.map(FloatView.init)
+    let operand: [KernelArgument] = [
+      .buffer("a", left.buffer), .uint("a_offset", left.offset),
+      .uint("a_row", transposeA ? 1 : left.stride), .uint("a_term", transposeA ? left.stride : 1),
+    ]
+    let columns: [KernelArgument] = [
+      .buffer("b", right.buffer), .uint("b_offset", right.offset),
+      .uint("b_term", transposeB ? 1 : right.stride), .uint("b_column", transposeB ? right.stride : 1),
+    ]
+    let result: [KernelArgument] = [
+      .buffer("bias", (shift ?? left).buffer), .uint("bias_offset", shift?.offset ?? 0),
+      .int("has_bias", bias == nil ? 0 : 1), .buffer("y", target.buffer), .uint("y_offset", target.offset),
+      .uint("y_stride", target.stride), .int("accumulate", sum == nil ? 0 : 1),
+      .uint("m", UInt32(operation.m)), .uint("n", UInt32(operation.n)), .uint("K", UInt32(operation.k)),
+    ]
+    if family == .cpu {
+      try multiplyPanels(operation, operand, columns, result)
+    } else {
+      let tile = 64
+      try context.launch(
+        try library.kernel([.productTiled], "product_tiled", ""), operand + columns + result,
+        global: ((operation.n + tile - 1) / tile * 16, (operation.m + tile - 1) / tile * 16, 1),
+        local: (16, 16, 1))
+    }
+    try record(operation)
+    return y
+  }
+
+  private func multiplyPanels(
+    _ operation: Product, _ operand: [KernelArgument], _ columns: [KernelArgument], _ result: [KernelArgument]
+  ) throws {
+    // The kernels' panel width, terms an item packs, and rows an item multiplies.
+    let (panel, terms, rows) = (32, 64, 6)
+    let count = (operation.n + panel - 1) / panel
+    let panels = try context.makeBuffer(byteCount: count * operation.k * panel * 4)
+    try launchItems(
+      try library.kernel([.productPanels], "product_pack", "-DROWS=\(rows) "),
+      columns + [
+        .buffer("panels", panels), .uint("n", UInt32(operation.n)), .uint("K", UInt32(operation.k)),
+      ], count, (operation.k + terms - 1) / terms)
+    try launchItems(
+      try library.kernel([.productPanels], "product_panels", "-DROWS=\(rows) "),
+      operand + [.buffer("panels", panels)] + result, (operation.m + rows - 1) / rows, count)
+  }
+}

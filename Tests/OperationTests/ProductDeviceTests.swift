@@ -1,0 +1,82 @@
+import Basics
+import OpenCLBackend
+import Tensors
+import TestSupport
+import Testing
+
+extension Operations.ProductTests {
+  /// Every OpenCL device, and both classes of kernels.
+  static let devices = BackendUnderTest.trainers.filter { $0.testDescription.hasPrefix("OpenCL") }
+
+  @Test(arguments: devices, cases)
+  func devicesMultiplyLikeTheReference(_ device: BackendUnderTest, _ size: Case) throws {
+    let backend = try device.trainer
+    for (index, transposed) in Self.transpositions.enumerated() {
+      for adds in [false, true] {
+        let sample = Sample(size, transposed, bias: (index % 2 == 0) != adds, sum: adds)
+        let precision: DType = index < 2 ? .f32 : .bf16
+        let actual = try sample.run(backend, precision, views: adds)
+        #expect(actual.shape == [size.m, size.n])
+        try expectClose(
+          backend, actual, sample.reference, Tolerances.product(precision, terms: size.k),
+          "\(transposed), adding \(adds)")
+        guard adds else { continue }
+        // The columns beside the view still hold what they held.
+        let wide = Tensor(shape: [size.m, actual.rowStride], dtype: .f32, buffer: actual.buffer)
+        let around = try backend.read(wide).enumerated().filter {
+          !(5..<5 + size.n).contains($0.offset % actual.rowStride)
+        }
+        #expect(around.count == 8 * size.m && around.allSatisfy { $0.element.isNaN })
+      }
+    }
+  }
+
+  @Test func bothClassesOfKernelsGiveTheSameBits() throws {
+    let backends = try Self.devices.map { try $0.trainer }.filter { $0 is OpenCLBackend }
+    #expect(backends.count > 1)
+    for size in Self.cases {
+      for transposed in Self.transpositions {
+        let sample = Sample(size, transposed, bias: true, sum: true)
+        let results = try backends.map { try $0.read(sample.run($0, .f32)) }
+        for other in results.dropFirst() {
+          #expect(Judge.bitDifference(results[0][...], other[...]) == nil, "\(size) \(transposed)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: devices)
+  func halvesOfTheTermsAddUpToTheBitsOfTheWhole(_ device: BackendUnderTest) throws {
+    let backend = try device.trainer
+    var random = TestRandom(6)
+    let g = try backend.matrix(random.activations(200 * 70), 70)
+    let x = try backend.matrix(random.floats(200 * 50), 50)
+    func add(_ rows: Range<Int>, to sum: Tensor?) throws -> Tensor {
+      try backend.product(
+        g.rows(rows), transposeA: true, x.rows(rows), transposeB: false, bias: nil, addTo: sum,
+        precision: .f32)
+    }
+    let whole = try backend.read(add(0..<200, to: nil))
+    let halves = try backend.read(add(90..<200, to: add(0..<90, to: nil)))
+    #expect(Judge.bitDifference(whole[...], halves[...]) == nil)
+  }
+
+  @Test(arguments: devices)
+  func devicesTakeProductsWithoutTerms(_ device: BackendUnderTest) throws {
+    let backend = try device.trainer
+    let (empty, none) = (try backend.allocate([3, 0], .f32), try backend.allocate([0, 2], .f32))
+    let y = try backend.product(
+      empty, transposeA: false, none, transposeB: false, bias: backend.vector([1, 2]),
+      addTo: backend.matrix([1, 2, 3, 4, 5, 6], 2), precision: .f32)
+    #expect(try backend.read(y) == [2, 4, 4, 6, 6, 8])
+    let rows = try backend.product(
+      none, transposeA: false, backend.matrix([1, 2, 3, 4], 2), transposeB: false, bias: nil, addTo: nil,
+      precision: .f32)
+    #expect(rows.shape == [0, 2])
+    let x = try backend.matrix([Float](repeating: 1, count: 6), 3)
+    expectShapeMismatch {
+      _ = try backend.product(
+        x, transposeA: false, x, transposeB: false, bias: nil, addTo: nil, precision: .f32)
+    }
+  }
+}
