@@ -55,7 +55,7 @@ struct SVGChart: Sendable {
   /// Ticks, labels and grid of the horizontal axis.
   mutating func drawX(title: String?, grid: Bool = false) {
     for tick in x.ticks {
-      if grid { add("<line class=\"grid\" x1=\"\(px(tick))\" y1=\"\(top)\" x2=\"\(px(tick))\" y2=\"\(bottom)\"/>") }
+      if grid { add("<line class=\"gridline\" x1=\"\(px(tick))\" y1=\"\(top)\" x2=\"\(px(tick))\" y2=\"\(bottom)\"/>") }
       text(x.label(tick), x: px(tick), y: bottom + 17, anchor: "middle", style: "tick")
     }
     add("<line class=\"axis\" x1=\"\(left)\" y1=\"\(bottom)\" x2=\"\(right)\" y2=\"\(bottom)\"/>")
@@ -65,7 +65,7 @@ struct SVGChart: Sendable {
   /// Ticks, labels and grid of the vertical axis.
   mutating func drawY(title: String?) {
     for tick in y.ticks {
-      add("<line class=\"grid\" x1=\"\(left)\" y1=\"\(py(tick))\" x2=\"\(right)\" y2=\"\(py(tick))\"/>")
+      add("<line class=\"gridline\" x1=\"\(left)\" y1=\"\(py(tick))\" x2=\"\(right)\" y2=\"\(py(tick))\"/>")
       text(y.label(tick), x: left - 8, y: py(tick) + 4, anchor: "end", style: "tick")
     }
     guard let title else { return }

@@ -1,0 +1,141 @@
+import Basics
+import Foundation
+import Relevance
+
+/// Reads the folders of training runs, and the files their settings name.
+public struct RunFolder {
+  /// Files that several runs share, read once.
+  private var files = RunInputs()
+
+  /// Reads the runs in the order given.
+  ///
+  /// Of a run, `retort.json`, `settings.json`, `training.jsonl`, `timing.jsonl`, `dev_predictions.jsonl` and
+  /// `evaluation.json` are read; what is not there yet is noted. Of the files that the settings name under `inputs`,
+  /// those that are gone or have changed are noted and not used.
+  ///
+  /// - Throws: `fileUnavailable` for a folder that is not there or holds none of these files; `malformedFile` or
+  ///   `malformedRow` with file, field and line where one breaks its format; `invalidArgument` for a folder given twice.
+  public static func read(_ paths: [String]) throws -> [TrainingRun] {
+    var reader = RunFolder()
+    let names = try names(paths)
+    return try zip(paths, names).map { try reader.run($0, name: $1) }
+  }
+
+  private mutating func run(_ path: String, name: String) throws -> TrainingRun {
+    try RunFolder.check(path)
+    var run = TrainingRun(path: path, name: name)
+    func file(_ name: String) -> String? {
+      let whole = path.hasSuffix("/") ? path + name : path + "/" + name
+      return FileManager.default.fileExists(atPath: whole) ? whole : nil
+    }
+    let settings = try file("settings.json").map { try RunJSON.object(path: $0) }
+    if let manifest = file("retort.json") { try run.read(manifest: manifest) }
+    if let settings { try run.read(settings: settings) }
+    if let log = file("training.jsonl") { run.log = try TrainingLog(path: log) }
+    if let timing = file("timing.jsonl") { try run.log.read(timing: timing) }
+    if let evaluation = file("evaluation.json") { run.evaluation = try RunFolder.evaluation(evaluation) }
+    if let predictions = file("dev_predictions.jsonl") {
+      if let labels = run.labels {
+        run.predictions = try RunFolder.predictions(predictions, labels)
+      } else {
+        run.notes.append("dev_predictions.jsonl is not shown: without retort.json its labels are unknown.")
+      }
+    }
+    let absences = [
+      ("retort.json", "so the student's kind and labels are not stated"),
+      ("settings.json", "so settings, inputs and the teacher are not shown"),
+      ("training.jsonl", "so there are no curves"),
+      ("evaluation.json", "so there are no metrics: training may still be going on"),
+      ("dev_predictions.jsonl", "so single predictions are not shown"),
+    ]
+    for (name, consequence) in absences where file(name) == nil {
+      run.notes.append("\(name) is absent, \(consequence).")
+    }
+    if let settings { try files.attach(settings, folder: path, to: &run) }
+    return run
+  }
+
+  private static func check(_ path: String) throws {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+      throw RetortError(
+        .fileUnavailable, "there is no such folder", file: path, field: "run",
+        remedy: "Pass the output folder of 'retort distill'.")
+    }
+    let known = ["retort.json", "settings.json", "training.jsonl", "evaluation.json"]
+    guard known.contains(where: { FileManager.default.fileExists(atPath: path + "/" + $0) }) else {
+      throw RetortError(
+        .fileUnavailable, "the folder holds no training run: none of \(known.joined(separator: ", "))",
+        file: path, field: "run", remedy: "Pass the output folder of 'retort distill'.")
+    }
+  }
+
+  /// Last components, or where these are not unique as many as are.
+  static func names(_ paths: [String]) throws -> [String] {
+    let parts = paths.map { path in
+      path.split(separator: "/").filter { $0 != "." }.map(String.init)
+    }
+    for (index, path) in paths.enumerated() where parts[..<index].contains(parts[index]) {
+      throw RetortError(
+        .invalidArgument, "the folder is given twice", file: path, field: "run",
+        remedy: "Name each run once.")
+    }
+    let longest = parts.map(\.count).max() ?? 0
+    for count in 1...max(1, longest) {
+      let names = parts.map { $0.suffix(count).joined(separator: "/") }
+      if Set(names).count == names.count, !names.contains("") { return names }
+    }
+    return paths
+  }
+
+  private static func evaluation(_ path: String) throws -> EvaluationReport<Evaluation> {
+    let file = try MappedFile(path: path)
+    do {
+      return try JSONDecoder().decode(EvaluationReport<Evaluation>.self, from: Data(file.bytes))
+    } catch let error as DecodingError {
+      throw RetortError(
+        .malformedFile, "not an evaluation of one set of predictions", file: path, field: field(error),
+        remedy: "Write it with 'retort eval --json', or train the run again.")
+    }
+  }
+
+  private static func field(_ error: DecodingError) -> String? {
+    let (context, key): (DecodingError.Context, (any CodingKey)?) =
+      switch error {
+      case .keyNotFound(let key, let context): (context, key)
+      case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
+        (context, nil)
+      @unknown default: (DecodingError.Context(codingPath: [], debugDescription: ""), nil)
+      }
+    let path = (context.codingPath + (key.map { [$0] } ?? [])).map(\.stringValue).joined(separator: ".")
+    return path.isEmpty ? nil : path
+  }
+
+  private static func predictions(_ path: String, _ labels: LabelSet) throws -> [String: StudentPrediction] {
+    let known = try PredictionFile(path: path, labels: labels).predictions
+    var verdicts: [String: [String: Verdict]] = [:]
+    try RunJSON.lines(path: path) { line in
+      guard let pairID = try line.text("pair_id") else { return }
+      verdicts[pairID] = try line.verdicts()
+    }
+    return known.reduce(into: [:]) {
+      $0[$1.key] = StudentPrediction(prediction: $1.value, verdicts: verdicts[$1.key] ?? [:])
+    }
+  }
+}
+
+extension RunFields {
+  /// The verdicts by aspect; null is none.
+  func verdicts() throws -> [String: Verdict] {
+    guard let object = try object("verdicts") else { return [:] }
+    var result: [String: Verdict] = [:]
+    for aspect in object.fields.keys.sorted() {
+      guard let name = try object.text(aspect) else { continue }
+      guard let verdict = Verdict(rawValue: name) else {
+        throw problem("expected match, mismatch or unspecified, found \"\(name)\"", "verdicts.\(aspect)")
+      }
+      result[aspect] = verdict
+    }
+    return result
+  }
+}

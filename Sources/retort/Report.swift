@@ -1,0 +1,71 @@
+import ArgumentParser
+import Basics
+import Distillation
+import Foundation
+import Relevance
+
+struct Report: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Writes one page about training runs: metrics, ablation, curves, calibration, disagreements.",
+    discussion: """
+      A run is the output folder of 'retort distill'; one that is still training shows what it has so far. The page
+      needs no network and no script. Inputs that the runs name are read where they still are what they were: the dev
+      pairs and the teacher's records give the examples in which student and teacher disagree.
+
+      Example: retort report --run runs/hard runs/score --output report.html
+      """)
+
+  @Option(
+    name: .customLong("run"), parsing: .upToNextOption,
+    help: ArgumentHelp("Folders of training runs.", valueName: "folder"))
+  var folders: [String]
+  @Option(help: "The page to write.")
+  var output: String
+  @Option(help: "Disagreements of student and teacher to show at most.")
+  var examples = 20
+  @Option(help: "The page's title.")
+  var title: String?
+  @Flag(help: "Print what was written as JSON for machines instead of text for people.")
+  var json = false
+
+  func validate() throws {
+    if folders.isEmpty { throw ValidationError("Give at least one folder with --run.") }
+    if !(0...1000).contains(examples) { throw ValidationError("--examples must be from 0 to 1000.") }
+  }
+
+  func run() throws {
+    let runs = try RunFolder.read(folders)
+    let builder = ReportBuilder(runs: runs, examples: examples, title: title)
+    let page = builder.html
+    let file = try AtomicFile(path: output)
+    try file.write(page)
+    try file.commit()
+    guard json else {
+      for run in runs {
+        for note in run.notes { Output.note("note: \(run.name): \(note)") }
+      }
+      return Output.write("\(output): \(runs.count) \(runs.count == 1 ? "run" : "runs"), \(page.utf8.count) bytes\n")
+    }
+    Output.write(
+      try Output.json([
+        "output": output, "bytes": page.utf8.count, "sections": builder.sectionIDs,
+        "runs": runs.map(Report.object),
+      ]))
+  }
+
+  private static func object(_ run: TrainingRun) -> [String: Any] {
+    var metrics: [String: Any] = [:]
+    if let evaluation = run.evaluation {
+      for metric in Metric.allCases {
+        let estimate = evaluation.overall[metric]
+        metrics[metric.rawValue] = [
+          "value": estimate.value ?? NSNull(), "low": estimate.low ?? NSNull(), "high": estimate.high ?? NSNull(),
+        ]
+      }
+    }
+    return [
+      "path": run.path, "name": run.name, "student": run.student ?? NSNull(), "losses": run.losses,
+      "steps": run.log.steps.count, "metrics": metrics, "notes": run.notes,
+    ]
+  }
+}
