@@ -59,13 +59,15 @@ struct Report: ParsableCommand {
       for metric in Metric.allCases {
         let estimate = evaluation.overall[metric]
         metrics[metric.rawValue] = [
-          "value": estimate.value ?? NSNull(), "low": estimate.low ?? NSNull(), "high": estimate.high ?? NSNull(),
+          "value": orNull(estimate.value), "low": orNull(estimate.low), "high": orNull(estimate.high),
         ]
       }
     }
     return [
-      "path": run.path, "name": run.name, "student": run.student ?? NSNull(), "losses": run.losses,
+      "path": run.path, "name": run.name, "student": orNull(run.student), "losses": run.losses,
       "steps": run.log.steps.count, "metrics": metrics, "notes": run.notes,
     ]
   }
+
+  private static func orNull(_ value: Any?) -> Any { value ?? NSNull() }
 }
