@@ -44,7 +44,8 @@ struct Report: ParsableCommand {
       for run in runs {
         for note in run.notes { Output.note("note: \(run.name): \(note)") }
       }
-      return Output.write("\(output): \(runs.count) \(runs.count == 1 ? "run" : "runs"), \(page.utf8.count) bytes\n")
+      return Output.write(
+        "\(output): \(runs.count) \(runs.count == 1 ? "run" : "runs"), \(page.utf8.count) bytes\n")
     }
     Output.write(
       try Output.json([

@@ -17,7 +17,8 @@ import Testing
   }
 
   @Test(arguments: [
-    [], [5.0], [0.0], [-3, -3], [1e-300, 2e-300], [.nan, 1], [.infinity, -.infinity], [1e299, -1e299], [1e15, 1e15 + 2],
+    [], [5.0], [0.0], [-3, -3], [1e-300, 2e-300], [.nan, 1], [.infinity, -.infinity], [1e299, -1e299],
+    [1e15, 1e15 + 2],
   ])
   func anyValuesGiveAFiniteAxis(_ values: [Double]) {
     let axis = ChartAxis(covering: values)
@@ -96,7 +97,8 @@ import Testing
     let chart = LineChart(
       title: "</title><script>alert(1)</script>", xTitle: "step", yTitle: "a\"b",
       series: [
-        .init(name: "x\u{0}\u{202E}'<&", series: 0, points: [(1, .infinity), (2, 1e308), (3, nil)], hasDots: true),
+        .init(
+          name: "x\u{0}\u{202E}'<&", series: 0, points: [(1, .infinity), (2, 1e308), (3, nil)], hasDots: true),
         .init(name: String(repeating: "ö", count: 10_000), series: 30, points: [(1, 2), (2, 3)]),
       ], marks: [(2, "<b>")])
     let svg = chart.svg(id: "l", description: "]]>&")

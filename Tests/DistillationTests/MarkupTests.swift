@@ -26,8 +26,11 @@ import Testing
 
   @Test func figuresAreShortAndSayWhatIsAbsent() {
     #expect(Figure.text(nil) == "–" && Figure.text(.nan) == "–" && Figure.text(-0.0001) == "0.000")
-    #expect(Figure.text(-0.25, decimals: 2) == "−0.25" && Figure.text(0.25, decimals: 2, signed: true) == "+0.25")
-    #expect(Figure.compact(0.00002) == "2×10⁻⁵" && Figure.compact(12_345) == "12345" && Figure.compact(9.999e-5) == "1×10⁻⁴")
+    #expect(
+      Figure.text(-0.25, decimals: 2) == "−0.25" && Figure.text(0.25, decimals: 2, signed: true) == "+0.25")
+    #expect(
+      Figure.compact(0.00002) == "2×10⁻⁵" && Figure.compact(12_345) == "12345"
+        && Figure.compact(9.999e-5) == "1×10⁻⁴")
     #expect(Figure.count(-1_234_567) == "−1,234,567" && Figure.count(999) == "999")
     #expect(Figure.shortened("abcdef", to: 4) == "abc…" && Figure.shortened("abcd", to: 4) == "abcd")
     #expect(Figure.list(["a", "b", "c"]) == "a, b and c")

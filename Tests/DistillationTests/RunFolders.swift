@@ -26,7 +26,8 @@ final class RunFolders {
   }
 
   static func json(_ object: [String: Any]) throws -> String {
-    String(decoding: try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]), as: UTF8.self)
+    String(
+      decoding: try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]), as: UTF8.self)
   }
 
   /// Sixteen dev pairs of four queries and the teacher's records of them.
@@ -77,7 +78,9 @@ final class RunFolders {
       "\(name)/settings.json",
       RunFolders.json([
         "losses": losses, "seed": 3, "temperature": 2.5,
-        "inputs": ["dev": ["path": path("dev.jsonl"), "rows": 16], "teacher": ["path": path("teacher.jsonl")]],
+        "inputs": [
+          "dev": ["path": path("dev.jsonl"), "rows": 16], "teacher": ["path": path("teacher.jsonl")],
+        ],
       ]))
     try write(
       "\(name)/training.jsonl",

@@ -29,7 +29,8 @@ struct AspectAgreement: Sendable, Equatable {
       }
       let pairs = counts.reduce(0) { $0 + $1.reduce(0, +) }
       return AspectAgreement(
-        aspect: aspect, pairs: pairs, agreeing: kinds.indices.reduce(0) { $0 + counts[$1][$1] }, counts: counts)
+        aspect: aspect, pairs: pairs, agreeing: kinds.indices.reduce(0) { $0 + counts[$1][$1] },
+        counts: counts)
     }
   }
 

@@ -27,7 +27,7 @@ struct BarChart: Sendable {
     for (index, bar) in bars.enumerated() {
       let y = chart.top + Double(index) * BarChart.rowHeight
       chart.text(
-        Figure.shortened(bar.name, to: max(4, Int((nameWidth - 14) / 6.4))), x: chart.left - 10, y: y + 17,
+        Figure.abridged(bar.name, to: Figure.characters(in: nameWidth - 10)), x: chart.left - 10, y: y + 17,
         anchor: "end", style: "row-name")
       let end = chart.px(Double(bar.count))
       chart.add(
@@ -40,7 +40,9 @@ struct BarChart: Sendable {
         "\(Figure.count(bar.count)) · \(Figure.percent(share, decimals: 0))", x: end + 8, y: y + 17,
         style: "row-value")
     }
-    chart.add("<line class=\"axis\" x1=\"\(chart.left)\" y1=\"\(chart.top)\" x2=\"\(chart.left)\" y2=\"\(chart.bottom)\"/>")
+    chart.add(
+      "<line class=\"axis\" x1=\"\(chart.left)\" y1=\"\(chart.top)\" x2=\"\(chart.left)\" y2=\"\(chart.bottom)\"/>"
+    )
     let words = bars.map { "\(Figure.shortened($0.name, to: 80)): \(Figure.count($0.count))" }
     return chart.svg(id: id, title: title, description: words.joined(separator: "; "))
   }

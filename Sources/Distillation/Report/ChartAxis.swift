@@ -40,11 +40,11 @@ struct ChartAxis: Sendable, Equatable {
     self.ticks = ticks
   }
 
-  /// 1, 2 or 5 times a power of ten, at least `step`.
+  /// 1, 2 or 5 times a power of ten, at least two thirds of `step`.
   private static func roundStep(_ step: Double) -> Double {
     guard step.isFinite, step > 1e-300 else { return 1 }
     let power = pow(10, log10(step).rounded(.down))
-    for factor in [1.0, 2, 5] where factor * power >= step * (1 - 1e-9) { return factor * power }
+    for factor in [1.0, 2, 5] where factor * power * 1.5 >= step { return factor * power }
     return 10 * power
   }
 

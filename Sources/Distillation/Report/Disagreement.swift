@@ -14,14 +14,17 @@ struct Disagreement: Sendable {
   static let perQuery = 2
 
   /// Where a run's student differs most from the teacher, the farthest first.
-  static func of(_ run: TrainingRun, limit: Int) -> (examples: [Disagreement], differing: Int, compared: Int) {
+  static func of(_ run: TrainingRun, limit: Int) -> (examples: [Disagreement], differing: Int, compared: Int)
+  {
     guard let labels = run.labels else { return ([], 0, 0) }
     var compared = 0
     var found: [Disagreement] = []
     for (pairID, prediction) in run.predictions {
       guard let teacher = run.teacherRecord(pairID) else { continue }
       compared += 1
-      guard teacher.prediction.label != prediction.prediction.label, let pair = run.pairs[pairID] else { continue }
+      guard teacher.prediction.label != prediction.prediction.label, let pair = run.pairs[pairID] else {
+        continue
+      }
       let distance =
         zip(prediction.prediction.distribution.probabilities, teacher.prediction.distribution.probabilities)
         .reduce(0) { $0 + abs($1.0 - $1.1) } / 2

@@ -75,10 +75,24 @@ enum Figure {
   /// The text's first `limit` characters, with an ellipsis where there are more.
   static func shortened(_ text: String, to limit: Int) -> String {
     // Counting only as far as needed: a text may be megabytes long.
-    guard let end = text.index(text.startIndex, offsetBy: limit, limitedBy: text.endIndex), end < text.endIndex
+    guard let end = text.index(text.startIndex, offsetBy: limit, limitedBy: text.endIndex),
+      end < text.endIndex
     else { return text }
     return text[..<end].dropLast() + "…"
   }
+
+  /// The text's start and end with an ellipsis between, where it has more than `limit` characters: names of runs tend
+  /// to differ in their ends.
+  static func abridged(_ text: String, to limit: Int) -> String {
+    guard limit > 4, text.index(text.startIndex, offsetBy: limit + 1, limitedBy: text.endIndex) != nil else {
+      return shortened(text, to: limit)
+    }
+    let start = (limit - 1) / 3
+    return text.prefix(start) + "…" + text.suffix(limit - 1 - start)
+  }
+
+  /// About how many characters fit into a width in a chart's labels, in the widest of common fonts.
+  static func characters(in width: Double) -> Int { max(4, Int(width / 7)) }
 }
 
 extension Metric {

@@ -13,7 +13,8 @@ struct HTMLPage: Sendable {
 
   /// The page's bytes as text, from `<!doctype html>` to its last line break.
   var html: String {
-    let contents = sections.map { "<li><a href=\"#\($0.id)\">\($0.title)</a></li>" as Markup }.joined(separator: "\n")
+    let contents = sections.map { "<li><a href=\"#\($0.id)\">\($0.title)</a></li>" as Markup }.joined(
+      separator: "\n")
     let body = sections.map { section in
       """
       <section id="\(section.id)" aria-labelledby="\(section.id)-h">
@@ -100,5 +101,7 @@ enum PageParts {
   }
 
   /// Drawings side by side where there is room.
-  static func grid(_ parts: [Markup]) -> Markup { "<div class=\"grid\">\(parts.joined(separator: "\n"))</div>\n" }
+  static func grid(_ parts: [Markup]) -> Markup {
+    "<div class=\"grid\">\(parts.joined(separator: "\n"))</div>\n"
+  }
 }

@@ -31,8 +31,10 @@ struct LineChart: Sendable {
     // The steps end where training ended, not at a round number.
     let last = steps.max() ?? 1
     let x = ChartAxis(covering: steps, count: width > 600 ? 8 : 4, fixed: 0...(last > 0 ? last : 1))
+    let widest = y.ticks.map { y.label($0).count }.max() ?? 0
     return SVGChart(
-      width: width, height: height, insets: .init(right: labelWidth, left: yTitle == nil ? 46 : 62), x: x, y: y)
+      width: width, height: height,
+      insets: .init(right: labelWidth, left: Double(widest) * 7 + (yTitle == nil ? 14 : 34)), x: x, y: y)
   }
 
   func svg(id: Markup, description: String) -> Markup {
@@ -74,7 +76,7 @@ struct LineChart: Sendable {
     names.sort { $0.y < $1.y }
     let places = LineChart.apart(names.map(\.y), by: 14, from: chart.top, to: chart.bottom)
     for (place, name) in zip(places, names) {
-      let words = Figure.shortened(name.line.name, to: max(4, Int(labelWidth / 6.6)))
+      let words = Figure.abridged(name.line.name, to: Figure.characters(in: labelWidth - 8))
       chart.text(
         words, x: chart.right + 8, y: place + 4, style: "name \(SVGChart.style(name.line.series))")
     }

@@ -18,8 +18,12 @@ struct ReliabilityChart: Sendable {
   func svg(id: Markup) -> Markup {
     var chart = chart
     chart.drawY(title: "share of right labels")
-    chart.add("<line class=\"axis\" x1=\"\(chart.left)\" y1=\"\(chart.bottom)\" x2=\"\(chart.right)\" y2=\"\(chart.bottom)\"/>")
-    chart.add("<line class=\"mark\" x1=\"\(chart.px(0))\" y1=\"\(chart.py(0))\" x2=\"\(chart.px(1))\" y2=\"\(chart.py(1))\"/>")
+    chart.add(
+      "<line class=\"axis\" x1=\"\(chart.left)\" y1=\"\(chart.bottom)\" x2=\"\(chart.right)\" y2=\"\(chart.bottom)\"/>"
+    )
+    chart.add(
+      "<line class=\"mark\" x1=\"\(chart.px(0))\" y1=\"\(chart.py(0))\" x2=\"\(chart.px(1))\" y2=\"\(chart.py(1))\"/>"
+    )
     drawCounts(&chart)
     var points: [(x: Double, y: Double?)] = []
     for bin in bins {
@@ -51,7 +55,8 @@ struct ReliabilityChart: Sendable {
           + "\(Figure.count(bin.pairs)) pairs"
       }
     }
-    return "\(Figure.count(total)) pairs in \(parts.count) bins that have any: " + parts.joined(separator: "; ")
+    return "\(Figure.count(total)) pairs in \(parts.count) bins that have any: "
+      + parts.joined(separator: "; ")
   }
 
   /// A strip of bars under the plot.
@@ -70,7 +75,8 @@ struct ReliabilityChart: Sendable {
         </title></rect>
         """)
     }
-    chart.add("<line class=\"axis\" x1=\"\(chart.left)\" y1=\"\(base)\" x2=\"\(chart.right)\" y2=\"\(base)\"/>")
+    chart.add(
+      "<line class=\"axis\" x1=\"\(chart.left)\" y1=\"\(base)\" x2=\"\(chart.right)\" y2=\"\(base)\"/>")
     chart.text(Figure.count(Int(most)), x: chart.left - 8, y: base - room + 8, anchor: "end", style: "tick")
     chart.text("0", x: chart.left - 8, y: base + 4, anchor: "end", style: "tick")
     for tick in chart.x.ticks {

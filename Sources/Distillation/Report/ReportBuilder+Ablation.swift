@@ -17,8 +17,10 @@ extension ReportBuilder {
       content += table(student, members)
       content += PageParts.list(
         Metric.allCases.compactMap { metric in
-          IntervalWords.sentence(metric, members.map { (rowName($0.run, members.map(\.run)), $0.report.overall[metric]) })
-            .map { "<b>\(metric.title)</b>: \($0)" }
+          IntervalWords.sentence(
+            metric, members.map { (rowName($0.run, members.map(\.run)), $0.report.overall[metric]) }
+          )
+          .map { "<b>\(metric.title)</b>: \($0)" }
         })
     }
     return content

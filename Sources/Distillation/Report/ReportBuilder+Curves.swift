@@ -12,7 +12,8 @@ extension ReportBuilder {
     let losses = logged.filter { !$0.element.log.steps.isEmpty }
     if losses.count > 1 {
       content += PageParts.paragraph(
-        "Losses of runs that train on different terms have different scales; compare shapes, and metrics below.")
+        "Losses of runs that train on different terms have different scales; compare shapes, and metrics below."
+      )
       content += PageParts.grid(losses.map { lossFigure($0.offset, $0.element, width: 480) })
     } else if let only = losses.first {
       content += lossFigure(only.offset, only.element, width: 980)
@@ -27,12 +28,14 @@ extension ReportBuilder {
     let parts = Set(steps.flatMap(\.parts.keys)).sorted { order($0) < order($1) }
     var series = [
       LineChart.Series(
-        name: "total", series: 0, points: ReportBuilder.binned(steps.map { ($0.step, $0.loss) }), isMain: true)
+        name: "total", series: 0, points: ReportBuilder.binned(steps.map { ($0.step, $0.loss) }), isMain: true
+      )
     ]
     if parts.count > 1 {
       series += parts.enumerated().map { place, part in
         .init(
-          name: part, series: 1 + place, points: ReportBuilder.binned(steps.map { ($0.step, $0.parts[part]) }))
+          name: part, series: 1 + place, points: ReportBuilder.binned(steps.map { ($0.step, $0.parts[part]) })
+        )
       }
     }
     let chart = LineChart(
@@ -44,7 +47,8 @@ extension ReportBuilder {
     let per = (steps.count + ReportBuilder.curvePoints - 1) / ReportBuilder.curvePoints
     let mean: Markup = per > 1 ? " Each point is the mean of \(per) steps." : ""
     let weights: Markup = parts.count > 1 ? " Parts are unweighted." : ""
-    let name: Markup = runs.count > 1 ? "<b>\(PageParts.isolated(run.name))</b>: training loss." : "<b>Training loss.</b>"
+    let name: Markup =
+      runs.count > 1 ? "<b>\(PageParts.isolated(run.name))</b>: training loss." : "<b>Training loss.</b>"
     let last = steps.last
     let summary =
       "Total loss from \(Figure.compact(series[0].points.first?.y)) to \(Figure.compact(series[0].points.last?.y)) "
@@ -88,18 +92,23 @@ extension ReportBuilder {
     let figures = ordered.enumerated().map { place, name in
       let metric = Metric(rawValue: name)
       let series = logged.compactMap { entry -> LineChart.Series? in
-        let points = entry.run.log.checks.filter { $0.metrics[name] != nil }.map { ($0.step, $0.metrics[name]) }
+        let points = entry.run.log.checks.filter { $0.metrics[name] != nil }.map {
+          ($0.step, $0.metrics[name])
+        }
         return points.isEmpty
-          ? nil : .init(name: entry.run.name, series: entry.index, points: points, hasDots: points.count <= 40)
+          ? nil
+          : .init(name: entry.run.name, series: entry.index, points: points, hasDots: points.count <= 40)
       }
       let title = metric?.title ?? name
       let chart = LineChart(
-        title: "\(title) on the dev set", xTitle: "step", yTitle: nil, series: series, width: 480, height: 230,
-        labelWidth: series.count > 1 ? 96 : 16)
+        title: "\(title) on the dev set", xTitle: "step", yTitle: nil, series: series, width: 480,
+        height: 230,
+        labelWidth: series.count > 1 ? 132 : 16)
       let words = series.map { line in
         "\(line.name): \(Figure.compact(line.points.first?.y)) at first, \(Figure.compact(line.points.last?.y)) at last"
       }
-      let direction: Markup = metric.map { $0.higherIsBetter ? ", higher is better" : ", lower is better" } ?? ""
+      let direction: Markup =
+        metric.map { $0.higherIsBetter ? ", higher is better" : ", lower is better" } ?? ""
       return PageParts.figure(
         chart.svg(id: "dev-\(place)", description: words.joined(separator: "; ")),
         caption: "<b>\(title)</b> on the dev set\(direction)", data: devTable(series))
@@ -132,7 +141,7 @@ extension ReportBuilder {
       guard !series.isEmpty else { return nil }
       let chart = LineChart(
         title: kind.0, xTitle: "step", yTitle: nil, series: series, width: 480, height: 210,
-        labelWidth: series.count > 1 ? 96 : 16, startsAtZero: true)
+        labelWidth: series.count > 1 ? 132 : 16, startsAtZero: true)
       let words = series.map { "\($0.name): \(Figure.compact($0.points.compactMap(\.y).max())) at most" }
       return PageParts.figure(
         chart.svg(id: "optimiser-\(place)", description: words.joined(separator: "; ")),

@@ -36,7 +36,8 @@ extension ReportBuilder {
   private var singleChart: Markup {
     guard let entry = evaluated.first else { return "" }
     let metrics = Metric.allCases.filter { $0 != .logLoss }
-    let lowest = metrics.compactMap { entry.report.overall[$0].low ?? entry.report.overall[$0].value }.min() ?? 0
+    let lowest =
+      metrics.compactMap { entry.report.overall[$0].low ?? entry.report.overall[$0].value }.min() ?? 0
     let chart = WhiskerChart(
       title: "Metrics of \(entry.run.name)",
       rows: metrics.map { .init(name: $0.title, series: 0, estimate: entry.report.overall[$0]) },
@@ -63,11 +64,13 @@ extension ReportBuilder {
       })
   }
 
-  /// Rows are evaluations, columns metrics; where there are several rows the best of a column is marked.
-  func metricsTable(_ rows: [(name: Markup, evaluation: Evaluation)], caption: Markup) -> Markup {
+  /// Rows are evaluations, columns metrics; the best of a column is marked where rows are rivals.
+  func metricsTable(
+    _ rows: [(name: Markup, evaluation: Evaluation)], caption: Markup, marksBest: Bool = true
+  ) -> Markup {
     let head: [Markup] = [""] + Metric.allCases.map { "\($0.title)" } + ["Pairs", "Queries"]
     let best = Metric.allCases.map { metric in
-      rows.count > 1 ? IntervalWords.best(rows.map { $0.evaluation[metric] }, metric) : nil
+      marksBest && rows.count > 1 ? IntervalWords.best(rows.map { $0.evaluation[metric] }, metric) : nil
     }
     return PageParts.table(
       caption: caption, head: head,
@@ -107,7 +110,8 @@ extension ReportBuilder {
         title: "AUC by slice", rows: rows.map { .init(name: $0.0, series: 0, estimate: $0.1[.auc]) })
       content += PageParts.figure(chart.svg(id: "tail-0"), caption: "<b>AUC</b> by slice, higher is better")
       content += metricsTable(
-        rows.map { ("\($0.0)", $0.1) }, caption: "Metrics by slice, each with its 95 % interval.")
+        rows.map { ("\($0.0)", $0.1) }, caption: "Metrics by slice, each with its 95 % interval.",
+        marksBest: false)
       return content + notes(rows.dropFirst().map { ($0.0, $0.1) })
     }
     content += PageParts.grid(slices.enumerated().map { tailPanel($0.offset, $0.element) })
@@ -141,7 +145,9 @@ extension ReportBuilder {
   }
 
   private func meaning(_ slice: String) -> Markup {
-    guard let settings = evaluated.first(where: { $0.report.slices[slice] != nil })?.report.settings else { return "" }
+    guard let settings = evaluated.first(where: { $0.report.slices[slice] != nil })?.report.settings else {
+      return ""
+    }
     switch slice {
     case "few_pairs": return "queries with at most \(settings.fewPairs) evaluated pairs."
     case "rare_words":

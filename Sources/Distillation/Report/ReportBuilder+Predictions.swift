@@ -40,11 +40,13 @@ extension ReportBuilder {
     let shown = evaluated.filter { !$0.report.overall.labels.isEmpty }
     guard !shown.isEmpty else { return nil }
     var content = PageParts.paragraph(
-      "Rows are human labels, columns predictions. A cell has its count and its share of the row, which shades it.")
+      "Rows are human labels, columns predictions. A cell has its count and its share of the row, which shades it."
+    )
     let parts = shown.map { entry -> Markup in
       let evaluation = entry.report.overall
       let names = evaluation.labels.map(\.label)
-      return "<div>\(confusion(evaluation.confusion, names: names, caption: "<b>\(key(entry.index, entry.run.name))</b>", side: "human ↓ predicted →"))\(labelTable(evaluation))</div>"
+      return
+        "<div>\(confusion(evaluation.confusion, names: names, caption: "<b>\(key(entry.index, entry.run.name))</b>", side: "human ↓ predicted →"))\(labelTable(evaluation))</div>"
     }
     content += PageParts.grid(parts)
     return content
@@ -85,7 +87,8 @@ extension ReportBuilder {
 
   /// How often students' verdicts are the teacher's.
   var aspectSection: Markup? {
-    let shown = runs.enumerated().compactMap { index, run -> (index: Int, run: TrainingRun, aspects: [AspectAgreement])? in
+    let shown = runs.enumerated().compactMap {
+      index, run -> (index: Int, run: TrainingRun, aspects: [AspectAgreement])? in
       let found = AspectAgreement.of(run).filter { $0.pairs > 0 }
       return found.isEmpty ? nil : (index, run, found)
     }
@@ -120,7 +123,8 @@ extension ReportBuilder {
         let estimate = aspect.estimate
         return [
           PageParts.isolated(aspect.aspect), PageParts.estimate(estimate.value, estimate.low, estimate.high),
-          "\(Figure.text(aspect.constantShare))", "\(Figure.text(aspect.kappa))", "\(Figure.count(aspect.pairs))",
+          "\(Figure.text(aspect.constantShare))", "\(Figure.text(aspect.kappa))",
+          "\(Figure.count(aspect.pairs))",
         ]
       })
   }

@@ -37,7 +37,8 @@ extension ReportBuilder {
 
   private func card(_ place: Int, _ example: Disagreement, _ labels: LabelSet, colour: Int) -> Markup {
     let gold: Markup =
-      example.gold.map { "<span class=\"tag\">Human: <b>\(PageParts.isolated(labels.names[$0]))</b></span>" } ?? ""
+      example.gold.map { "<span class=\"tag\">Human: <b>\(PageParts.isolated(labels.names[$0]))</b></span>" }
+      ?? ""
     let rationale: Markup =
       example.teacher.rationale.map { text in
         "<p class=\"rationale\" dir=\"auto\">\(cut(text))</p>"
@@ -103,14 +104,17 @@ extension ReportBuilder {
       "\(Figure.count(statistics.records)) records by \(PageParts.isolated(Figure.list(file.models)))",
       "\(shares(statistics.withRationale)) with a rationale, \(shares(statistics.truncated)) with one that its limit cut short",
     ]
-    if let tokens = statistics.meanTokens { facts.append("\(Figure.compact(tokens.rounded())) tokens a rationale on average") }
+    if let tokens = statistics.meanTokens {
+      facts.append("\(Figure.compact(tokens.rounded())) tokens a rationale on average")
+    }
     if statistics.judged > 0 {
       facts.append(
         "\(Figure.text(agreement.value))\(interval) of \(Figure.count(statistics.judged)) records with a human label agree with it"
       )
     }
     if !file.promptHashes.isEmpty {
-      facts.append("prompt <code>\(Figure.shortened(file.promptHashes.joined(separator: ", "), to: 200))</code>")
+      facts.append(
+        "prompt <code>\(Figure.shortened(file.promptHashes.joined(separator: ", "), to: 200))</code>")
     }
     let labelChart = BarChart(
       title: "Labels of the teacher",
@@ -120,7 +124,8 @@ extension ReportBuilder {
       bars: statistics.entropies.enumerated().map { bin, count in
         let low = Double(bin) / Double(TeacherStatistics.entropyBins)
         let high = Double(bin + 1) / Double(TeacherStatistics.entropyBins)
-        return .init(name: "\(Figure.text(low, decimals: 1)) to \(Figure.text(high, decimals: 1))", count: count)
+        return .init(
+          name: "\(Figure.text(low, decimals: 1)) to \(Figure.text(high, decimals: 1))", count: count)
       })
     var content: Markup = "<h3><code>\(Figure.shortened(file.path, to: 300))</code></h3>\n"
     content += PageParts.list(facts)
@@ -164,7 +169,8 @@ extension ReportBuilder {
     for (index, run) in runs.enumerated() where !run.settings.isEmpty {
       let table = PageParts.table(
         caption: "Folder <code>\(Figure.shortened(run.path, to: 500))</code>", head: ["Setting", "Value"],
-        rows: run.settings.map { ["<code>\($0.key)</code>", "<code>\(cut($0.value))</code>"] }, style: "words")
+        rows: run.settings.map { ["<code>\($0.key)</code>", "<code>\(cut($0.value))</code>"] }, style: "words"
+      )
       content += """
         <details class="settings"><summary>All settings of \(key(index, run.name))</summary>\(table)</details>
 

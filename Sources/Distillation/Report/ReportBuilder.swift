@@ -26,7 +26,8 @@ public struct ReportBuilder: Sendable {
       ("metrics", "Metrics", metricsSection), ("ablation", "Ablation", ablationSection),
       ("curves", "Training", curvesSection), ("calibration", "Calibration", calibrationSection),
       ("confusion", "Confusion", confusionSection), ("aspects", "Agreement by aspect", aspectSection),
-      ("tail", "Long tail", tailSection), ("disagreements", "Where student and teacher disagree", examplesSection),
+      ("tail", "Long tail", tailSection),
+      ("disagreements", "Where student and teacher disagree", examplesSection),
       ("teacher", "The teacher", teacherSection), ("settings", "Settings and inputs", settingsSection),
     ].compactMap { id, title, content in
       content.map { HTMLPage.Section(id: Markup(stringLiteral: id), title: title, content: $0) }
@@ -100,7 +101,8 @@ enum IntervalWords {
     guard rows.count > 1, let place = best(rows.map(\.estimate), metric) else { return nil }
     let winner = rows[place]
     let others = rows.enumerated().filter { $0.offset != place }.map(\.element)
-    let start = "\(winner.name) is \(metric.higherIsBetter ? "highest" : "lowest") with \(Figure.text(winner.estimate.value))"
+    let start =
+      "\(winner.name) is \(metric.higherIsBetter ? "highest" : "lowest") with \(Figure.text(winner.estimate.value))"
     let verdicts = others.map { ($0, overlap(winner.estimate, $0.estimate)) }
     if verdicts.contains(where: { $0.1 == nil }) {
       return start + "; without intervals, nothing can be said about chance."

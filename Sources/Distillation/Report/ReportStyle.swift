@@ -11,7 +11,7 @@ enum ReportStyle {
     --page:#14171a;--ink:#e9e8e4;--soft:#a6adb5;--rule:#2f353b;--grid:#252a30;--panel:#1b1f23;--link:#7cc0f2;
     --c0:#62b2ee;--c1:#ff9352;--c2:#45cba3;--c3:#e793c5;--c4:#dcb64a;--c5:#a3b1ff;--c6:#ff8d93;--c7:#b4c0ca}}
     *{box-sizing:border-box}
-    html{scroll-behavior:smooth;-webkit-text-size-adjust:100%}
+    html{-webkit-text-size-adjust:100%}
     body{margin:0 auto;padding:3.5rem 1.5rem 6rem;max-width:64.5rem;background:var(--page);color:var(--ink);
     font:1rem/1.6 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue","Noto Sans",Arial,sans-serif;
     font-variant-numeric:tabular-nums}
@@ -27,7 +27,7 @@ enum ReportStyle {
     .skip{position:absolute;left:-99rem}.skip:focus{left:1.5rem;top:1rem}
     nav ol{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;padding:0;margin:1.5rem 0 0;font-size:.925rem}
     small,.soft,figcaption,caption,.none{color:var(--soft)}
-    bdi,td,th,.text{overflow-wrap:anywhere}
+    th[scope=row],.words td,.text,h3,li{overflow-wrap:anywhere}
     .scroll{overflow-x:auto;margin:0 0 1.5rem}
     table{border-collapse:collapse;font-size:.9rem;line-height:1.4}
     caption{text-align:left;font-size:.9rem;padding:0 0 .6rem;max-width:44rem}
@@ -38,7 +38,7 @@ enum ReportStyle {
     td b{font-weight:600}
     td small{display:block;font-size:.78rem;white-space:nowrap}
     .words td,.words thead th{text-align:left}
-    .words td{max-width:38rem}
+    td{white-space:nowrap}.words td{max-width:38rem;white-space:normal}
     .metrics td,.metrics th{padding-inline:.5rem}.metrics td{min-width:6.6rem}
     .best b::after{content:" ▲";font-size:.65em;vertical-align:.2em;color:var(--soft)}
     .group th{padding-top:1.4rem;color:var(--soft);border-top:0}
@@ -86,7 +86,6 @@ enum ReportStyle {
     .tag{display:inline-block;font-size:.8rem;color:var(--soft);margin-right:1rem}
     code{font:.85em ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
     @media (max-width:46rem){body{padding-top:2rem}.example .sides{grid-template-columns:1fr}section{margin-top:3rem}}
-    @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
     @media (forced-colors:active){svg .line,svg .whisker{stroke:CanvasText}svg .dot,svg .bar{fill:CanvasText}}
     @media print{
     :root{color-scheme:light;--page:#fff;--ink:#000;--soft:#444;--rule:#ccc;--grid:#e5e5e5;--panel:#f6f6f6;--link:#000;

@@ -141,7 +141,9 @@ struct RunInputs {
     return try result.get()
   }
 
-  private mutating func readTeacher(_ source: Source, _ folder: String, _ labels: LabelSet) throws -> TeacherFile {
+  private mutating func readTeacher(_ source: Source, _ folder: String, _ labels: LabelSet) throws
+    -> TeacherFile
+  {
     // Runs may differ in their label sets, and so in how they read a file.
     let key = "\(source.sha256 ?? "") \(source.path) \(labels.json)"
     if let known = teachers[key] { return try known.get() }

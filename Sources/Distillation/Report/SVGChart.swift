@@ -55,7 +55,9 @@ struct SVGChart: Sendable {
   /// Ticks, labels and grid of the horizontal axis.
   mutating func drawX(title: String?, grid: Bool = false) {
     for tick in x.ticks {
-      if grid { add("<line class=\"gridline\" x1=\"\(px(tick))\" y1=\"\(top)\" x2=\"\(px(tick))\" y2=\"\(bottom)\"/>") }
+      if grid {
+        add("<line class=\"gridline\" x1=\"\(px(tick))\" y1=\"\(top)\" x2=\"\(px(tick))\" y2=\"\(bottom)\"/>")
+      }
       text(x.label(tick), x: px(tick), y: bottom + 17, anchor: "middle", style: "tick")
     }
     add("<line class=\"axis\" x1=\"\(left)\" y1=\"\(bottom)\" x2=\"\(right)\" y2=\"\(bottom)\"/>")
@@ -86,7 +88,8 @@ struct SVGChart: Sendable {
     var run: [(Double, Double)] = []
     func flush(_ chart: inout SVGChart) {
       if run.count == 1, let point = run.first {
-        chart.add("<circle class=\"dot \(SVGChart.style(series))\" cx=\"\(point.0)\" cy=\"\(point.1)\" r=\"2.5\"/>")
+        chart.add(
+          "<circle class=\"dot \(SVGChart.style(series))\" cx=\"\(point.0)\" cy=\"\(point.1)\" r=\"2.5\"/>")
       } else {
         for (index, point) in run.enumerated() {
           path += index == 0 ? "M\(point.0) \(point.1)" : "L\(point.0) \(point.1)"
@@ -124,10 +127,14 @@ struct SVGChart: Sendable {
         """)
     case .diamond:
       let d = r * 1.25
-      add("<path class=\"\(classes)\" d=\"M\(cx) \(cy - d)L\(cx + d) \(cy)L\(cx) \(cy + d)L\(cx - d) \(cy)Z\">\(title)</path>")
+      add(
+        "<path class=\"\(classes)\" d=\"M\(cx) \(cy - d)L\(cx + d) \(cy)L\(cx) \(cy + d)L\(cx - d) \(cy)Z\">\(title)</path>"
+      )
     case .triangle:
       let d = r * 1.15
-      add("<path class=\"\(classes)\" d=\"M\(cx) \(cy - d)L\(cx + d) \(cy + d)L\(cx - d) \(cy + d)Z\">\(title)</path>")
+      add(
+        "<path class=\"\(classes)\" d=\"M\(cx) \(cy - d)L\(cx + d) \(cy + d)L\(cx - d) \(cy + d)Z\">\(title)</path>"
+      )
     }
   }
 

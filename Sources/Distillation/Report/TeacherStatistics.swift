@@ -39,7 +39,9 @@ struct TeacherStatistics: Sendable {
     let names = aspects.isEmpty ? Set(file.records.flatMap(\.verdicts.keys)).sorted() : aspects
     verdicts = names.map { aspect in
       let found = file.records.compactMap { $0.verdicts[aspect] }
-      return (aspect, Verdict.allCases.map { kind in found.count { $0 == kind } }, file.records.count - found.count)
+      return (
+        aspect, Verdict.allCases.map { kind in found.count { $0 == kind } }, file.records.count - found.count
+      )
     }
   }
 

@@ -36,7 +36,8 @@ extension TrainingRun {
       if losses.isEmpty { losses = try TrainingRun.names(place, "losses") ?? [] }
       if student == nil { student = try place.text("student") }
     }
-    losses = TrainingRun.lossOrder.filter(losses.contains) + losses.filter { !TrainingRun.lossOrder.contains($0) }
+    losses =
+      TrainingRun.lossOrder.filter(losses.contains) + losses.filter { !TrainingRun.lossOrder.contains($0) }
   }
 
   /// Names from an array of strings or of objects with a name, an object of numbers, or a text with commas.
@@ -92,7 +93,8 @@ extension TrainingRun {
 extension String {
   /// Without spaces and tabs at its ends.
   fileprivate var trimmingSpaces: String {
-    guard let start = firstIndex(where: { !$0.isWhitespace }), let end = lastIndex(where: { !$0.isWhitespace })
+    guard let start = firstIndex(where: { !$0.isWhitespace }),
+      let end = lastIndex(where: { !$0.isWhitespace })
     else { return "" }
     return String(self[start...end])
   }

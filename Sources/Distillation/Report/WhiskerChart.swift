@@ -16,7 +16,7 @@ struct WhiskerChart: Sendable {
   /// The axis' bounds; those of the data where nil.
   var bounds: ClosedRange<Double>?
   var width = 480.0
-  var nameWidth = 150.0
+  var nameWidth = 178.0
   static let rowHeight = 26.0
 
   /// The chart without its marks, for tests to ask for coordinates.
@@ -39,7 +39,8 @@ struct WhiskerChart: Sendable {
     chart.drawX(title: nil, grid: true)
     if let reference {
       let place = chart.px(reference)
-      chart.add("<line class=\"mark\" x1=\"\(place)\" y1=\"\(chart.top)\" x2=\"\(place)\" y2=\"\(chart.bottom)\"/>")
+      chart.add(
+        "<line class=\"mark\" x1=\"\(place)\" y1=\"\(chart.top)\" x2=\"\(place)\" y2=\"\(chart.bottom)\"/>")
     }
     for (index, row) in rows.enumerated() { draw(row, at: rowY(index, chart), on: &chart) }
     return chart.svg(id: id, title: title, description: description)
@@ -56,7 +57,7 @@ struct WhiskerChart: Sendable {
 
   private func draw(_ row: Row, at y: Double, on chart: inout SVGChart) {
     chart.text(
-      Figure.shortened(row.name, to: max(4, Int((nameWidth - 14) / 6.4))), x: chart.left - 12, y: y + 4,
+      Figure.abridged(row.name, to: Figure.characters(in: nameWidth - 12)), x: chart.left - 12, y: y + 4,
       anchor: "end", style: "row-name")
     chart.text(
       Figure.text(row.estimate.value), x: chart.right + 12, y: y + 4, style: "row-value")
