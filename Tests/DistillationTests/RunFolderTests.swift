@@ -57,28 +57,39 @@ import Testing
     #expect(builder.html.contains("evaluation.json is absent"))
   }
 
-  @Test(arguments: [
-    ("training.jsonl", "{\"step\": 1}\nnonsense\n{}\n", "line 2", RetortError.Code.malformedFile),
-    ("training.jsonl", "{\"loss\": 1}\n", "line 1", .malformedFile),
-    ("training.jsonl", "{\"step\": \"x\", \"loss\": []}\n", "line 1", .malformedFile),
-    ("settings.json", "[1]", nil, .malformedFile), ("settings.json", "{\"inputs\": 3}", nil, .malformedFile),
-    ("retort.json", "{\"format\": 2}", nil, .unsupported),
-    ("retort.json", "{\"format\": 1, \"labels\": 3}", nil, .malformedFile),
-    ("retort.json", "{\"format\": 1, \"aspects\": [3]}", nil, .malformedFile),
-    ("evaluation.json", "{\"accuracy\": 3}", nil, .malformedFile),
-    ("evaluation.json", "", nil, .malformedFile),
-    ("dev_predictions.jsonl", "{\"pair_id\": \"a\"}\n", "line 1", .malformedRow),
-  ])
-  func brokenFileIsNamed(_ name: String, _ content: String, _ position: String?, _ code: RetortError.Code)
-    throws
-  {
-    let folders = try RunFolders()
-    try folders.writeInputs()
-    let path = try folders.writeRun("a")
-    try folders.write("a/\(name)", content)
-    let error = try #require(problem([path]))
-    #expect(error.code == code && error.file == "\(path)/\(name)" && !error.remedy.isEmpty)
-    if let position { #expect(error.position == position) }
+  private struct Broken {
+    let name: String
+    let content: String
+    var position: String?
+    var code = RetortError.Code.malformedFile
+  }
+
+  @Test func brokenFileIsNamed() throws {
+    let cases = [
+      Broken(name: "training.jsonl", content: "{\"step\": 1}\nnonsense\n{}\n", position: "line 2"),
+      Broken(name: "training.jsonl", content: "{\"loss\": 1}\n", position: "line 1"),
+      Broken(name: "training.jsonl", content: "{\"step\": \"x\", \"loss\": []}\n", position: "line 1"),
+      Broken(name: "settings.json", content: "[1]"),
+      Broken(name: "settings.json", content: "{\"inputs\": 3}"),
+      Broken(name: "retort.json", content: "{\"format\": 2}", code: .unsupported),
+      Broken(name: "retort.json", content: "{\"format\": 1, \"labels\": 3}"),
+      Broken(name: "retort.json", content: "{\"format\": 1, \"aspects\": [3]}"),
+      Broken(name: "evaluation.json", content: "{\"accuracy\": 3}"),
+      Broken(name: "evaluation.json", content: ""),
+      Broken(
+        name: "dev_predictions.jsonl", content: "{\"pair_id\": \"a\"}\n", position: "line 1",
+        code: .malformedRow),
+    ]
+    for broken in cases {
+      let folders = try RunFolders()
+      try folders.writeInputs()
+      let path = try folders.writeRun("a")
+      try folders.write("a/\(broken.name)", broken.content)
+      let error = try #require(problem([path]), "\(broken)")
+      #expect(error.code == broken.code && error.file == "\(path)/\(broken.name)", "\(broken)")
+      #expect(
+        !error.remedy.isEmpty && (broken.position == nil || error.position == broken.position), "\(broken)")
+    }
   }
 
   @Test func changedInputIsNotedAndNotUsed() throws {

@@ -68,11 +68,12 @@ final class RunFolders {
   ) throws -> String {
     try FileManager.default.createDirectory(
       at: root.appendingPathComponent(name), withIntermediateDirectories: true)
+    let labels: [[String: Any]] = RunFolders.labels.enumerated().map { ["name": $1, "gain": Double($0) / 2] }
     try write(
       "\(name)/retort.json",
       RunFolders.json([
         "format": 1, "student": student, "aspects": ["brand", "use"], "max_length": 64, "base_model": "tiny",
-        "labels": RunFolders.labels.enumerated().map { ["name": $1, "gain": Double($0) / 2] },
+        "labels": labels,
       ]))
     try write(
       "\(name)/settings.json",
@@ -82,15 +83,17 @@ final class RunFolders {
           "dev": ["path": path("dev.jsonl"), "rows": 16], "teacher": ["path": path("teacher.jsonl")],
         ],
       ]))
-    try write(
-      "\(name)/training.jsonl",
-      lines: (1...6).map { step in
-        [
-          "step": step, "epoch": step / 4, "loss": 2.0 / Double(step),
-          "parts": ["hard": 1.0 / Double(step), "score": 0.5], "learning_rate": 1e-5, "gradient_norm": 1.5,
-          "rows": 8, "tokens": 100,
-        ]
-      } + [["step": 6, "epoch": 1, "dev": ["auc": 0.75, "macro_f1": ["value": 0.5]]]])
+    var log: [[String: Any]] = []
+    for step in 1...6 {
+      let part: [String: Double] = ["hard": 1 / Double(step), "score": 0.5]
+      log.append([
+        "step": step, "epoch": step / 4, "loss": 2 / Double(step), "parts": part, "learning_rate": 1e-5,
+        "gradient_norm": 1.5, "rows": 8, "tokens": 100,
+      ])
+    }
+    let dev: [String: Any] = ["auc": 0.75, "macro_f1": ["value": 0.5]]
+    log.append(["step": 6, "epoch": 1, "dev": dev])
+    try write("\(name)/training.jsonl", lines: log)
     try write("\(name)/timing.jsonl", lines: (1...6).map { ["step": $0, "seconds": 0.5] })
     let predicted = (0..<16).map { $0 % shift == 0 ? ($0 + 1) % 3 : $0 % 3 }
     try write(
