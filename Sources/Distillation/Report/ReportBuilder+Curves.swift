@@ -33,9 +33,8 @@ extension ReportBuilder {
     ]
     if parts.count > 1 {
       series += parts.enumerated().map { place, part in
-        .init(
-          name: part, series: 1 + place, points: ReportBuilder.binned(steps.map { ($0.step, $0.parts[part]) })
-        )
+        let points = ReportBuilder.binned(steps.map { ($0.step, $0.parts[part]) })
+        return .init(name: part, series: colour(part, place), points: points)
       }
     }
     let chart = LineChart(
@@ -56,6 +55,11 @@ extension ReportBuilder {
     return PageParts.figure(
       chart.svg(id: "loss-\(index)", description: summary), caption: "\(name)\(weights)\(mean)\(warning)",
       data: curveTable(series))
+  }
+
+  /// A known loss has the same colour in every run.
+  private func colour(_ part: String, _ place: Int) -> Int {
+    ["hard", "score", "reasoning"].firstIndex(of: part).map { $0 + 1 } ?? 4 + place % 4
   }
 
   private func order(_ part: String) -> String {

@@ -35,6 +35,7 @@ enum ReportStyle {
     thead th{border-top:0;color:var(--soft);font-weight:500;vertical-align:bottom;overflow-wrap:normal}
     th[scope=row]{text-align:left;font-weight:500;min-width:8rem}
     tr>:first-child{padding-left:0}
+    thead th:first-child{text-align:left}tr>:first-child{padding-left:0!important}
     td b{font-weight:600}
     td small{display:block;font-size:.78rem;white-space:nowrap}
     .words td,.words thead th{text-align:left}
@@ -77,10 +78,11 @@ enum ReportStyle {
     .example .sides{display:grid;grid-template-columns:minmax(16rem,5fr) 7fr;gap:1rem 2rem}
     .example table{width:100%;font-size:.85rem}
     .example th,.example td{padding:.25rem .4rem;border:0;min-width:0}
+    .example thead th{text-align:left}
     .example th[scope=row]{min-width:4rem;padding-left:0}
     .share{position:relative;min-width:6rem;text-align:left}
     .share span{position:relative;padding-left:.3rem}
-    .share i{position:absolute;left:0;top:.2rem;bottom:.2rem;width:calc(var(--share)*100%);
+    .share i{position:absolute;left:0;top:.2rem;bottom:.2rem;width:calc(var(--share)*94%);
     background:color-mix(in srgb,var(--c) 32%,transparent);border-left:2px solid var(--c)}
     .rationale{white-space:pre-wrap;font-size:.85rem;line-height:1.5;margin:0;max-width:none;color:var(--ink)}
     .tag{display:inline-block;font-size:.8rem;color:var(--soft);margin-right:1rem}
