@@ -54,7 +54,7 @@ struct Report: ParsableCommand {
       ]))
   }
 
-  private static func object(_ run: TrainingRun) -> [String: Any] {
+  private static func object(_ run: ReportedRun) -> [String: Any] {
     var metrics: [String: Any] = [:]
     if let evaluation = run.evaluation {
       for metric in Metric.allCases {

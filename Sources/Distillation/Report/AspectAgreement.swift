@@ -13,7 +13,7 @@ struct AspectAgreement: Sendable, Equatable {
   ///
   /// A representation student compares what each side offers and cannot know that a query leaves an aspect open, so
   /// of it only pairs count on which the teacher says match or mismatch.
-  static func of(_ run: TrainingRun) -> [AspectAgreement] {
+  static func of(_ run: ReportedRun) -> [AspectAgreement] {
     let isTower = run.student == "representation"
     var names = run.aspects
     if names.isEmpty { names = Set(run.predictions.values.flatMap(\.verdicts.keys)).sorted() }
@@ -69,7 +69,7 @@ struct AspectAgreement: Sendable, Equatable {
   }
 }
 
-extension TrainingRun {
+extension ReportedRun {
   /// What the teacher said of a pair, from the first file that has it.
   func teacherRecord(_ pairID: String) -> TeacherRecord? {
     for file in teachers {

@@ -14,7 +14,7 @@ struct Disagreement: Sendable {
   static let perQuery = 2
 
   /// Where a run's student differs most from the teacher, the farthest first.
-  static func of(_ run: TrainingRun, limit: Int) -> (examples: [Disagreement], differing: Int, compared: Int)
+  static func of(_ run: ReportedRun, limit: Int) -> (examples: [Disagreement], differing: Int, compared: Int)
   {
     guard let labels = run.labels else { return ([], 0, 0) }
     var compared = 0

@@ -26,7 +26,7 @@ extension ReportBuilder {
     return content
   }
 
-  private typealias Member = (index: Int, run: TrainingRun, report: EvaluationReport<Evaluation>)
+  private typealias Member = (index: Int, run: ReportedRun, report: EvaluationReport<Evaluation>)
 
   private func table(_ student: String, _ members: [Member]) -> Markup {
     let base = members.first { $0.run.losses == ["hard"] }
@@ -52,7 +52,7 @@ extension ReportBuilder {
   }
 
   /// The losses, with the run's name where another run of the student has the same.
-  private func rowName(_ run: TrainingRun, _ members: [TrainingRun]) -> String {
+  private func rowName(_ run: ReportedRun, _ members: [ReportedRun]) -> String {
     members.count { $0.losses == run.losses } > 1 ? "\(run.lossName), \(run.name)" : run.lossName
   }
 

@@ -23,7 +23,7 @@ extension ReportBuilder {
     return content + speed(losses.map { ($0.offset, $0.element) })
   }
 
-  private func lossFigure(_ index: Int, _ run: TrainingRun, width: Double) -> Markup {
+  private func lossFigure(_ index: Int, _ run: ReportedRun, width: Double) -> Markup {
     let steps = run.log.steps
     let parts = Set(steps.flatMap(\.parts.keys)).sorted { order($0) < order($1) }
     var series = [
@@ -88,7 +88,7 @@ extension ReportBuilder {
     }
   }
 
-  private func devFigures(_ logged: [(index: Int, run: TrainingRun)]) -> Markup {
+  private func devFigures(_ logged: [(index: Int, run: ReportedRun)]) -> Markup {
     let names = Set(logged.flatMap { $0.run.log.checks.flatMap(\.metrics.keys) })
     let known = Metric.allCases.map(\.rawValue).filter(names.contains)
     let ordered = known + names.subtracting(known).sorted()
@@ -132,8 +132,8 @@ extension ReportBuilder {
       })
   }
 
-  private func optimiserFigures(_ logged: [(index: Int, run: TrainingRun)]) -> Markup {
-    let kinds: [(String, (TrainingLog.Step) -> Double?)] = [
+  private func optimiserFigures(_ logged: [(index: Int, run: ReportedRun)]) -> Markup {
+    let kinds: [(String, (RunLog.Step) -> Double?)] = [
       ("Learning rate", \.learningRate), ("Gradient norm", \.gradientNorm),
     ]
     let figures = kinds.enumerated().compactMap { place, kind -> Markup? in
@@ -155,7 +155,7 @@ extension ReportBuilder {
   }
 
   /// Steps, time and rates, as a table.
-  private func speed(_ logged: [(index: Int, run: TrainingRun)]) -> Markup {
+  private func speed(_ logged: [(index: Int, run: ReportedRun)]) -> Markup {
     guard !logged.isEmpty else { return "" }
     func rate(_ values: [Double?], _ seconds: Double, _ steps: Int) -> Markup {
       let known = values.compactMap { $0 }

@@ -88,7 +88,7 @@ extension ReportBuilder {
   /// How often students' verdicts are the teacher's.
   var aspectSection: Markup? {
     let shown = runs.enumerated().compactMap {
-      index, run -> (index: Int, run: TrainingRun, aspects: [AspectAgreement])? in
+      index, run -> (index: Int, run: ReportedRun, aspects: [AspectAgreement])? in
       let found = AspectAgreement.of(run).filter { $0.pairs > 0 }
       return found.isEmpty ? nil : (index, run, found)
     }

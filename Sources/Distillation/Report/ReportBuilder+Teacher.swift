@@ -24,7 +24,7 @@ extension ReportBuilder {
   }
 
   /// The run with the highest AUC among those with something to show; without metrics the first.
-  private var exampleRun: (index: Int, run: TrainingRun)? {
+  private var exampleRun: (index: Int, run: ReportedRun)? {
     let usable = runs.enumerated().filter { _, run in
       !run.pairs.isEmpty && run.predictions.keys.contains { run.teacherRecord($0) != nil }
     }
@@ -93,7 +93,7 @@ extension ReportBuilder {
     return seen.isEmpty ? nil : content
   }
 
-  private func teacher(_ file: TeacherFile, aspects: [String], place: Int) -> Markup {
+  private func teacher(_ file: TeacherRecords, aspects: [String], place: Int) -> Markup {
     let statistics = TeacherStatistics(file, aspects: aspects)
     let agreement = statistics.agreement
     let shares: (Int) -> String = { count in

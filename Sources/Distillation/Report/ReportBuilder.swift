@@ -4,12 +4,12 @@ import Relevance
 ///
 /// It reads and writes nothing, and equal runs give equal bytes.
 public struct ReportBuilder: Sendable {
-  public let runs: [TrainingRun]
+  public let runs: [ReportedRun]
   /// How many disagreements with the teacher are shown at most.
   public let examples: Int
   let title: String
 
-  public init(runs: [TrainingRun], examples: Int = 20, title: String? = nil) {
+  public init(runs: [ReportedRun], examples: Int = 20, title: String? = nil) {
     self.runs = runs
     self.examples = max(0, examples)
     self.title = title ?? (runs.count == 1 ? "Training run \(runs[0].name)" : "\(runs.count) training runs")
@@ -55,7 +55,7 @@ public struct ReportBuilder: Sendable {
   }
 
   /// Runs with metrics, with their places among all runs, which choose their colours.
-  var evaluated: [(index: Int, run: TrainingRun, report: EvaluationReport<Evaluation>)] {
+  var evaluated: [(index: Int, run: ReportedRun, report: EvaluationReport<Evaluation>)] {
     runs.enumerated().compactMap { index, run in run.evaluation.map { (index, run, $0) } }
   }
 

@@ -15,15 +15,15 @@ public struct RunFolder {
   ///
   /// - Throws: `fileUnavailable` for a folder that is not there or holds none of these files; `malformedFile` or
   ///   `malformedRow` with file, field and line where one breaks its format; `invalidArgument` for a folder given twice.
-  public static func read(_ paths: [String]) throws -> [TrainingRun] {
+  public static func read(_ paths: [String]) throws -> [ReportedRun] {
     var reader = RunFolder()
     let names = try names(paths)
     return try zip(paths, names).map { try reader.run($0, name: $1) }
   }
 
-  private mutating func run(_ path: String, name: String) throws -> TrainingRun {
+  private mutating func run(_ path: String, name: String) throws -> ReportedRun {
     try RunFolder.check(path)
-    var run = TrainingRun(path: path, name: name)
+    var run = ReportedRun(path: path, name: name)
     func file(_ name: String) -> String? {
       let whole = path.hasSuffix("/") ? path + name : path + "/" + name
       return FileManager.default.fileExists(atPath: whole) ? whole : nil
@@ -31,7 +31,7 @@ public struct RunFolder {
     let settings = try file("settings.json").map { try RunJSON.object(path: $0) }
     if let manifest = file("retort.json") { try run.read(manifest: manifest) }
     if let settings { try run.read(settings: settings) }
-    if let log = file("training.jsonl") { run.log = try TrainingLog(path: log) }
+    if let log = file("training.jsonl") { run.log = try RunLog(path: log) }
     if let timing = file("timing.jsonl") { try run.log.read(timing: timing) }
     if let evaluation = file("evaluation.json") { run.evaluation = try RunFolder.evaluation(evaluation) }
     if let predictions = file("dev_predictions.jsonl") {

@@ -13,7 +13,7 @@ struct TeacherRecord: Sendable {
 }
 
 /// A file of teacher records and the human labels of its pairs.
-struct TeacherFile: Sendable {
+struct TeacherRecords: Sendable {
   let path: String
   let labels: LabelSet
   /// In order of `pair_id`.
@@ -42,11 +42,11 @@ struct RunInputs {
   }
 
   private var pairs: [Source: Result<[String: Pair], RetortError>] = [:]
-  private var teachers: [String: Result<TeacherFile, RetortError>] = [:]
+  private var teachers: [String: Result<TeacherRecords, RetortError>] = [:]
   private var hashes: [String: String] = [:]
 
   /// Gives a run what its inputs still say; what they no longer do becomes a note.
-  mutating func attach(_ settings: RunFields, folder: String, to run: inout TrainingRun) throws {
+  mutating func attach(_ settings: RunFields, folder: String, to run: inout ReportedRun) throws {
     guard let inputs = try settings.object("inputs") else { return }
     var gold: [String: String] = [:]
     for name in inputs.fields.keys.sorted() where !name.contains("teacher") && name != "labels" {
@@ -142,14 +142,14 @@ struct RunInputs {
   }
 
   private mutating func readTeacher(_ source: Source, _ folder: String, _ labels: LabelSet) throws
-    -> TeacherFile
+    -> TeacherRecords
   {
     // Runs may differ in their label sets, and so in how they read a file.
     let key = "\(source.sha256 ?? "") \(source.path) \(labels.json)"
     if let known = teachers[key] { return try known.get() }
-    let result: Result<TeacherFile, RetortError>
+    let result: Result<TeacherRecords, RetortError>
     do {
-      result = .success(try TeacherFile(path: try find(source, folder), labels: labels))
+      result = .success(try TeacherRecords(path: try find(source, folder), labels: labels))
     } catch let error as RetortError {
       result = .failure(error)
     }
@@ -158,7 +158,7 @@ struct RunInputs {
   }
 }
 
-extension TeacherFile {
+extension TeacherRecords {
   /// Reads records as `retort label` writes them.
   init(path: String, labels: LabelSet) throws {
     let predictions = try PredictionFile(path: path, labels: labels).predictions

@@ -17,7 +17,7 @@ struct TeacherStatistics: Sendable {
   /// Records whose pair has a human label, by it (outer) and the teacher's (inner).
   let againstGold: [[Int]]
 
-  init(_ file: TeacherFile, aspects: [String]) {
+  init(_ file: TeacherRecords, aspects: [String]) {
     let size = file.labels.count
     var labels = [Int](repeating: 0, count: size)
     var entropies = [Int](repeating: 0, count: TeacherStatistics.entropyBins)

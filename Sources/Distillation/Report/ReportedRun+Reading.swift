@@ -1,7 +1,7 @@
 import Basics
 import Relevance
 
-extension TrainingRun {
+extension ReportedRun {
   /// The order in which losses are named.
   private static let lossOrder = ["hard", "score", "reasoning"]
   /// The format of `retort.json` that this code reads.
@@ -10,7 +10,7 @@ extension TrainingRun {
   /// Takes student, labels and aspects from `retort.json`.
   mutating func read(manifest path: String) throws {
     let fields = try RunJSON.object(path: path)
-    if let format = try fields.number("format"), format != TrainingRun.format {
+    if let format = try fields.number("format"), format != ReportedRun.format {
       throw RetortError(
         .unsupported, "the format is \(Figure.compact(format)), this program reads 1", file: path,
         field: "format", remedy: "Use the version of retort that trained the run, or a newer one.")
@@ -24,20 +24,20 @@ extension TrainingRun {
         throw error.naming(file: path)
       }
     }
-    aspects = try TrainingRun.names(fields, "aspects") ?? []
+    aspects = try ReportedRun.names(fields, "aspects") ?? []
   }
 
   /// Takes the losses and every setting from `settings.json`.
   mutating func read(settings fields: RunFields) throws {
-    settings = TrainingRun.flattened(.object(fields.fields), at: "")
+    settings = ReportedRun.flattened(.object(fields.fields), at: "")
     // Options may stand in an object of their own.
     let places = [fields] + ["options", "settings"].compactMap { try? fields.object($0) }
     for place in places {
-      if losses.isEmpty { losses = try TrainingRun.names(place, "losses") ?? [] }
+      if losses.isEmpty { losses = try ReportedRun.names(place, "losses") ?? [] }
       if student == nil { student = try place.text("student") }
     }
     losses =
-      TrainingRun.lossOrder.filter(losses.contains) + losses.filter { !TrainingRun.lossOrder.contains($0) }
+      ReportedRun.lossOrder.filter(losses.contains) + losses.filter { !ReportedRun.lossOrder.contains($0) }
   }
 
   /// Names from an array of strings or of objects with a name, an object of numbers, or a text with commas.
@@ -100,27 +100,27 @@ extension String {
   }
 }
 
-extension TrainingLog {
+extension RunLog {
   /// Reads `training.jsonl`.
   init(path: String) throws {
     try RunJSON.lines(path: path) { line in
       guard let step = try line.number("step") else { throw line.problem("the step is missing", "step") }
       let epoch = try line.number("epoch")
       if let dev = try line.object("dev") {
-        checks.append(Check(step: step, epoch: epoch, metrics: try TrainingLog.metrics(dev)))
+        checks.append(Check(step: step, epoch: epoch, metrics: try RunLog.metrics(dev)))
       }
       guard line["loss"] != nil else { return }
       let parts = try line.object("parts")
       steps.append(
         Step(
           step: step, epoch: epoch, loss: try line.number("loss"),
-          parts: try parts.map(TrainingLog.numbers) ?? [:], learningRate: try line.number("learning_rate"),
+          parts: try parts.map(RunLog.numbers) ?? [:], learningRate: try line.number("learning_rate"),
           gradientNorm: try line.number("gradient_norm"), rows: try line.number("rows"),
           tokens: try line.number("tokens")))
     }
     // A resumed run may log steps again; the later line is what its weights come from.
-    steps = TrainingLog.latest(steps, \.step)
-    checks = TrainingLog.latest(checks, \.step)
+    steps = RunLog.latest(steps, \.step)
+    checks = RunLog.latest(checks, \.step)
   }
 
   /// Reads `timing.jsonl`.

@@ -3,7 +3,7 @@ import Relevance
 /// One training run as the report shows it: what its folder says, and what the files it names still say.
 ///
 /// A run that is still going on lacks what is written at its end.
-public struct TrainingRun: Sendable {
+public struct ReportedRun: Sendable {
   /// The folder, as it was given.
   public let path: String
   /// The folder's name, with as much of its path as tells it from the other runs.
@@ -17,13 +17,13 @@ public struct TrainingRun: Sendable {
   public internal(set) var aspects: [String] = []
   /// Every setting with its place (`inputs.dev.path`) and value in words, sorted by place.
   public internal(set) var settings: [(key: String, value: String)] = []
-  public internal(set) var log = TrainingLog()
+  public internal(set) var log = RunLog()
   /// The dev set's; nil before training has ended.
   public internal(set) var evaluation: EvaluationReport<Evaluation>?
   var predictions: [String: StudentPrediction] = [:]
   /// Texts of the dev pairs by `pair_id`, where their file is still what it was.
   var pairs: [String: Pair] = [:]
-  var teachers: [TeacherFile] = []
+  var teachers: [TeacherRecords] = []
   /// Sentences about what could not be read.
   public internal(set) var notes: [String] = []
 
@@ -44,7 +44,7 @@ struct StudentPrediction: Sendable, Equatable {
 }
 
 /// A training run's log.
-public struct TrainingLog: Sendable {
+public struct RunLog: Sendable {
   /// One step of the optimiser.
   public struct Step: Sendable, Equatable {
     public let step: Double
