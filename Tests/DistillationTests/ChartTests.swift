@@ -1,8 +1,12 @@
 import Foundation
-import Relevance
 import Testing
 
 @testable import Distillation
+@testable import Relevance
+
+#if canImport(FoundationXML)
+  import FoundationXML
+#endif
 
 @Suite struct ChartTests {
   private func isWellFormed(_ svg: Markup) -> Bool {
@@ -16,10 +20,12 @@ import Testing
     #expect(axis.ticks.map(axis.label) == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"])
   }
 
-  @Test(arguments: [
+  static let awkwardValues: [[Double]] = [
     [], [5.0], [0.0], [-3, -3], [1e-300, 2e-300], [.nan, 1], [.infinity, -.infinity], [1e299, -1e299],
     [1e15, 1e15 + 2],
-  ])
+  ]
+
+  @Test(arguments: awkwardValues)
   func anyValuesGiveAFiniteAxis(_ values: [Double]) {
     let axis = ChartAxis(covering: values)
     #expect(axis.low < axis.high && axis.low.isFinite && axis.high.isFinite)
@@ -74,8 +80,8 @@ import Testing
     let chart = ReliabilityChart(
       title: "c",
       bins: [
-        .init(low: 0.4, high: 0.5, pairs: 8, confidence: 0.45, accuracy: 0.25),
-        .init(low: 0.5, high: 0.6, pairs: 0, confidence: nil, accuracy: nil),
+        Evaluation.CalibrationBin(low: 0.4, high: 0.5, pairs: 8, confidence: 0.45, accuracy: 0.25),
+        Evaluation.CalibrationBin(low: 0.5, high: 0.6, pairs: 0, confidence: nil, accuracy: nil),
       ], series: 0)
     let dot: Markup = "cx=\"\(chart.chart.px(0.45))\" cy=\"\(chart.chart.py(0.25))\""
     let svg = chart.svg(id: "r")

@@ -4,6 +4,10 @@ import Testing
 
 @testable import Distillation
 
+#if canImport(FoundationXML)
+  import FoundationXML
+#endif
+
 @Suite struct ReportTests {
   /// Parses the page as XML, for which the document type and the void elements of its head are taken away.
   private func isWellFormed(_ html: String) -> Bool {

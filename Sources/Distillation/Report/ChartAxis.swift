@@ -25,6 +25,8 @@ struct ChartAxis: Sendable, Equatable {
     if fixed == nil {
       low = (low / step + 1e-9).rounded(.down) * step
       high = (high / step - 1e-9).rounded(.up) * step
+      // Values too close together for any step share one.
+      if high <= low { high = low + step }
     }
     self.low = low
     self.high = high

@@ -36,7 +36,7 @@ struct ReliabilityChart: Sendable {
         x2="\(place.0)" y2="\(place.1)"/>
         """)
     }
-    chart.line(points, series: series)
+    if points.count > 1 { chart.line(points, series: series) }
     for (point, bin) in zip(points, bins.filter { $0.confidence != nil && $0.accuracy != nil }) {
       chart.mark(
         at: (chart.px(point.x), chart.py(point.y ?? 0)), radius: 4, series: series,

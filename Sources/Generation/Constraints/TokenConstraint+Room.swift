@@ -15,7 +15,7 @@ extension TokenConstraint {
   /// Tokens of room beyond the shortest ending from which on all that the grammar allows is allowed.
   ///
   /// A token whose text needs a longer ending than this is found when it has been chosen.
-  static let roomLookahead = 64
+  static let roomLookahead = 16
 
   /// The tokens that may follow with room for `room` tokens.
   ///
