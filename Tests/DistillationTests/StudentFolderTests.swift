@@ -41,13 +41,13 @@ import Transformers
           pairID: "",
           texts: try student.texts(
             query: pair.query, item: pair.item, tokenizer: tokenizer,
-            maximumLength: fixture.settings.max_length),
+            maximumLength: fixture.settings.maxLength),
           label: nil, teacher: nil)
       }
       self.pairs = pairs
       predictions = try trainer.predict(rows)
       try StudentFolder(
-        student, source: source, baseModel: "tiny", maximumLength: fixture.settings.max_length,
+        student, source: source, baseModel: "tiny", maximumLength: fixture.settings.maxLength,
         on: tiny.backend
       ).write(to: tiny.path("exported"), card: "A student.\n")
     }
