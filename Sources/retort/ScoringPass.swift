@@ -30,7 +30,7 @@ struct ScoringPass {
   static func labels(folder: String) throws -> LabelSet {
     guard let description = try StudentDescription.find(folder: folder) else { return .standard }
     do {
-      return try LabelSet(description.labels.map { Label(name: $0.name, gain: $0.gain) })
+      return try LabelSet(description.labels.map { Relevance.Label(name: $0.name, gain: $0.gain) })
     } catch let error as RetortError {
       throw error.naming(file: folder + "/" + StudentDescription.fileName)
     }

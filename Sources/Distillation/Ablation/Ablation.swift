@@ -93,7 +93,7 @@ public final class Ablation {
     let folder = configuration.folder(cell)
     guard let description = try StudentDescription.find(folder: folder) else { return false }
     var differences: [String] = []
-    if description.labels != labels.labels.map({ .init(name: $0.name, gain: $0.gain) }) {
+    if description.labels != labels.labels.map({ StudentDescription.Grade(name: $0.name, gain: $0.gain) }) {
       differences.append("labels")
     }
     let settings = folder + "/" + DistillationSettings.fileName
