@@ -57,7 +57,7 @@ let testTargets: [Module] = [
     name: "DistillationTests",
     modules: [
       "Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "ModelFormats", "Tokenizers",
-      "Transformers", "Relevance", "Distillation",
+      "Transformers", "Training", "Relevance", "Distillation", "Scoring",
     ]),
   Module(
     name: "LabellingTests",

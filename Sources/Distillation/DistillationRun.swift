@@ -84,6 +84,9 @@ public final class DistillationRun {
   private let trainer: StudentTrainer
   private let backend: any TrainingBackend
 
+  /// The student's judgement of the held-out pairs, a record a line.
+  public static let predictionsFileName = "dev_predictions.jsonl"
+
   /// Files that a run reads.
   public struct Files: Sendable {
     public var initial: String
@@ -198,8 +201,22 @@ public final class DistillationRun {
     options.settings = try bound()
     let task = DistillationTask(
       trainer, rows: data.rows, heldOut: heldOut, watched: Metric(rawValue: settings.watch) ?? .auc)
-    try AtomicText.write(json: settings, to: folder + "/settings.json")
-    return try Trainer.run(task, options, on: backend, progress: progress, shouldStop: shouldStop)
+    // With the first step: a run that is refused must leave the settings of the one that the folder holds.
+    var isWritten = false
+    var failure: (any Error)?
+    let result = try Trainer.run(task, options, on: backend) { step in
+      if !isWritten {
+        isWritten = true
+        do { try AtomicText.write(json: settings, to: folder + "/" + DistillationSettings.fileName) } catch {
+          failure = error
+        }
+      }
+      progress(step)
+    } shouldStop: {
+      failure != nil || shouldStop()
+    }
+    if let failure { throw failure }
+    return result
   }
 
   /// What the numbers depend on beside the trainer's own options.
@@ -227,7 +244,7 @@ public final class DistillationRun {
   {
     var report: EvaluationReport<Evaluation>?
     if let heldOut {
-      let path = folder + "/dev_predictions.jsonl"
+      let path = folder + "/" + Self.predictionsFileName
       let predictions = try trainer.predict(heldOut.rows, progress: progress)
       let records = try heldOut.records(
         predictions, shape: student.shape, verdicts: trainer.settings.counts(.reasoning))

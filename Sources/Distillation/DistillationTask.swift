@@ -58,7 +58,8 @@ extension HeldOutPairs {
     try zip(pairs, predictions).map { pair, prediction in
       ScoreRecord(
         pair, try LabelDistribution(labels: shape.labels, probabilities: prediction.probabilities),
-        verdicts: verdicts ? Array(zip(shape.aspects, prediction.verdicts)).map { ($0, $1) } : [])
+        verdicts: verdicts ? Array(zip(shape.aspects, prediction.verdicts)).map { ($0, $1) } : [],
+        cosine: prediction.cosine)
     }
   }
 }

@@ -4,59 +4,14 @@ import ModelFormats
 import Relevance
 import Tensors
 
-/// What `retort.json` says of a student beside what `config.json` says of its encoder.
-public struct StudentDescription: Codable, Sendable, Hashable {
-  public struct Grade: Codable, Sendable, Hashable {
-    public let name: String
-    public let gain: Double
-  }
-
-  public static let fileName = "retort.json"
-  public static let headsFileName = "retort_heads.safetensors"
-
-  public var format = 1
-  public let student: StudentKind
-  public let labels: [Grade]
-  public let aspects: [String]
-  public let maximumLength: Int
-  public let slotWidth: Int
-  public let baseModel: String
-
-  enum CodingKeys: String, CodingKey {
-    case format, student, labels, aspects
-    case maximumLength = "max_length"
-    case slotWidth = "slot_width"
-    case baseModel = "base_model"
-  }
-
+extension StudentDescription {
+  /// What a student's folder will say.
   public init(_ student: any Student, maximumLength: Int, baseModel: String) {
-    self.student = student.kind
-    labels = student.shape.labels.labels.map { Grade(name: $0.name, gain: $0.gain) }
-    aspects = student.shape.aspects
-    slotWidth = student.shape.slotWidth
-    self.maximumLength = maximumLength
-    self.baseModel = baseModel
-  }
-
-  /// Reads a student's folder.
-  ///
-  /// - Throws: `fileUnavailable`; `malformedFile` for JSON of another form; `unsupported` for a later format.
-  public init(folder: String) throws {
-    let path = folder + "/" + Self.fileName
-    let file = try MappedFile(path: path)
-    do {
-      self = try JSONDecoder().decode(
-        StudentDescription.self, from: withExtendedLifetime(file) { Data(file.bytes) })
-    } catch {
-      throw RetortError(
-        .malformedFile, "not a student's description: \(error)", file: path,
-        remedy: "Give a folder that 'retort distill' has written.")
-    }
-    guard format == 1 else {
-      throw RetortError(
-        .unsupported, "format \(format)", file: path, field: "format",
-        remedy: "Use a later version of retort.")
-    }
+    self.init(
+      student: student.kind,
+      labels: student.shape.labels.labels.map { Grade(name: $0.name, gain: $0.gain) },
+      aspects: student.shape.aspects, maximumLength: maximumLength, slotWidth: student.shape.slotWidth,
+      baseModel: baseModel)
   }
 }
 

@@ -8,7 +8,7 @@ package enum JSONValue: Sendable, Equatable {
   case object([String: JSONValue])
 
   /// The kind in words, for error messages.
-  var kind: String {
+  package var kind: String {
     switch self {
     case .null: "null"
     case .bool: "true or false"
@@ -30,8 +30,8 @@ package enum JSONValue: Sendable, Equatable {
 
 /// What is wrong with a JSON text, and at which byte.
 package struct JSONProblem: Error, Equatable {
-  let message: String
-  let offset: Int
+  package let message: String
+  package let offset: Int
 }
 
 private struct JSONParser {

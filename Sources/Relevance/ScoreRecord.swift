@@ -6,13 +6,17 @@ public struct ScoreRecord: Sendable {
   public let distribution: LabelDistribution
   /// What the student says of each aspect, where it was asked.
   public let verdicts: [(aspect: String, verdict: Verdict)]
+  /// Of query and item, where the student compares vectors.
+  public let cosine: Double?
 
   public init(
-    _ pair: Pair, _ distribution: LabelDistribution, verdicts: [(aspect: String, verdict: Verdict)] = []
+    _ pair: Pair, _ distribution: LabelDistribution, verdicts: [(aspect: String, verdict: Verdict)] = [],
+    cosine: Double? = nil
   ) {
     (pairID, queryID, itemID) = (pair.pairID, pair.queryID, pair.itemID)
     self.distribution = distribution
     self.verdicts = verdicts
+    self.cosine = cosine
   }
 
   /// The record as JSON on one line without its line break; equal records give equal bytes.
@@ -30,6 +34,7 @@ public struct ScoreRecord: Sendable {
         }
       }
       record.field("score", distribution.score)
+      if let cosine { record.field("cosine", cosine) }
       guard !verdicts.isEmpty else { return }
       record.key("verdicts")
       record.object { entry in

@@ -20,7 +20,11 @@ struct Embed: ParsableCommand {
 
   enum Field: String, ExpressibleByArgument, CaseIterable { case title, query }
 
-  @Option(help: "A folder with an encoder, or a name that Tools/fetch-model has fetched.")
+  @Option(
+    name: [.customLong("model"), .customLong("student")],
+    help:
+      "A folder with an encoder, such as a representation student, or a name that Tools/fetch-model has fetched."
+  )
   var model: String
   @Option(help: "Pairs as JSON Lines, CSV or TSV.")
   var input: String

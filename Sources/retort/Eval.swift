@@ -2,24 +2,34 @@ import ArgumentParser
 import Basics
 import Foundation
 import Relevance
+import Scoring
+import Tensors
 
 extension GoldFile.Value: ExpressibleByArgument {}
 
 struct Eval: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measures predictions against the input's gold labels, with 95 % intervals.",
+    abstract: "Measures predictions or a student against the input's gold labels, with 95 % intervals.",
     discussion: """
       Predictions are records as 'retort label' writes them; they are joined to the input's rows by pair_id. A row
       without a label or a prediction, a row that cannot be read and a prediction without a row are errors (exit
       code 1); with --partial they are counted, named on standard error and left out. Intervals and p-values come
-      from resampling queries.
+      from resampling queries. With --student the input is scored first, as 'retort score' does it.
 
       Example: retort eval --predictions labels.jsonl --input pairs.jsonl --labels labels.json
+      Example: retort eval --student student --input dev.jsonl
       Example: retort eval --compare a.jsonl b.jsonl --input pairs.jsonl --train train.jsonl --json
       """)
 
   @Option(help: "Records as 'retort label' writes them.")
   var predictions: String?
+  @Option(help: "A student's folder to score the input with in place of --predictions.")
+  var student: String?
+  @Option(help: "With --student: a file to keep the scores in.")
+  var output: String?
+  @Option(
+    help: "With --student: how weights are kept: f32 (accurate), bf16, int8 (CPU only), lean, auto (bf16).")
+  var compute: ComputeMode = .auto
   @Option(
     parsing: .upToNextOption,
     help: ArgumentHelp(
@@ -28,7 +38,9 @@ struct Eval: ParsableCommand {
   var compare: [String] = []
   @Option(help: "Pairs with gold labels in the field 'label': .jsonl, .csv or .tsv.")
   var input: String
-  @Option(help: "The label set: names, gains, definitions; exact, partial, irrelevant by default.")
+  @Option(
+    help:
+      "The label set: names, gains, definitions; the student's own or exact, partial, irrelevant by default.")
   var labels: String?
   @Option(
     help: ArgumentHelp(
@@ -52,12 +64,14 @@ struct Eval: ParsableCommand {
   var rareWords = 1
   @Flag(help: "Evaluate the pairs that have a label and a prediction, and count the others.")
   var partial = false
-  @Flag(help: "Print JSON for machines instead of text for people.")
-  var json = false
+  @OptionGroup var options: RunOptions
 
   func validate() throws {
-    guard (predictions == nil) != compare.isEmpty else {
-      throw ValidationError("Give either --predictions <file> or --compare <a> <b>.")
+    guard [predictions != nil, student != nil, !compare.isEmpty].count(where: \.self) == 1 else {
+      throw ValidationError("Give one of --predictions <file>, --student <folder> and --compare <a> <b>.")
+    }
+    guard output == nil || student != nil else {
+      throw ValidationError("--output keeps the scores of --student.")
     }
     guard compare.isEmpty || compare.count == 2 else {
       throw ValidationError("--compare takes two files, found \(compare.count).")
@@ -71,7 +85,7 @@ struct Eval: ParsableCommand {
 
   func run() throws {
     var job = EvaluationJob(
-      input: input, labels: try labels.map { try LabelSet(path: $0) } ?? .standard,
+      input: input, labels: try labelSet(),
       bootstrap: try QueryBootstrap(resamples: resamples, seed: seed))
     job.relevant = relevant?.split(separator: ",").map(String.init)
     job.spearman = spearman
@@ -79,14 +93,33 @@ struct Eval: ParsableCommand {
     job.train = train
     job.rareWords = rareWords
     job.gaps = partial ? .counted : .refused
-    if let predictions {
-      let (report, warnings) = try job.evaluate(predictions)
+    if compare.isEmpty {
+      let (report, warnings) = try evaluate(job)
       for warning in warnings { Output.note("warning: \(warning)") }
-      return Output.write(try json ? Eval.encoded(report) : EvalTable.text(report))
+      return Output.write(try options.json ? Eval.encoded(report) : EvalTable.text(report))
     }
     let (report, warnings) = try job.compare(compare[0], compare[1])
     for warning in warnings { Output.note("warning: \(warning)") }
-    Output.write(try json ? Eval.encoded(report) : EvalTable.text(report))
+    Output.write(try options.json ? Eval.encoded(report) : EvalTable.text(report))
+  }
+
+  private func labelSet() throws -> LabelSet {
+    if let labels { return try LabelSet(path: labels) }
+    return try student.map { try ScoringPass.labels(folder: ModelPath.resolve($0)) } ?? .standard
+  }
+
+  private func evaluate(_ job: EvaluationJob) throws -> (
+    report: EvaluationReport<Evaluation>, warnings: [String]
+  ) {
+    guard let student else { return try job.evaluate(predictions ?? "") }
+    let scorer = try StudentScorers.open(
+      folder: ModelPath.resolve(student), backend: options.makeBackend(), compute: compute)
+    let pass = ScoringPass(
+      scorer: scorer, labels: job.labels, skipsBadRows: partial, showsProgress: !options.json)
+    let path = output ?? NSTemporaryDirectory() + "retort-\(UUID().uuidString).jsonl"
+    defer { if output == nil { try? FileManager.default.removeItem(atPath: path) } }
+    _ = try pass.run(input: input, output: path)
+    return try job.evaluate(path, named: output ?? student)
   }
 
   /// One line, keys sorted, so that equal results are equal bytes.

@@ -14,7 +14,8 @@ struct Retort: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       Devices.self, Inspect.self, Tokenize.self, Generate.self, Perplexity.self, Label.self, Prompts.self,
-      Jobs.self, Merge.self, Eval.self, Embed.self, Report.self, Score.self, Distill.self, Bench.self,
+      Jobs.self, Merge.self, Eval.self, Embed.self, Report.self, Score.self, Distill.self, Ablate.self,
+      Bench.self,
     ])
 
   /// Prints an error as it describes itself and exits with 1; usage errors exit with 64 as ArgumentParser does.

@@ -5,14 +5,6 @@ import Tensors
 import Tokenizers
 import Transformers
 
-/// The two kinds of student.
-public enum StudentKind: String, Sendable, CaseIterable, Codable {
-  /// A cross-encoder: query and item in one text.
-  case interaction
-  /// Two towers: a vector each, compared by their cosine.
-  case representation
-}
-
 extension StudentKind {
   /// A student of this kind that begins with a folder's encoder.
   ///

@@ -23,8 +23,9 @@ public struct EvaluationJob: Sendable {
 
   /// All metrics of a file of predictions, and a sentence for each kind of gap.
   ///
+  /// - Parameter name: what the report calls the file; its path by default.
   /// - Throws: what reading the files and joining them throws.
-  public func evaluate(_ predictions: String) throws -> (
+  public func evaluate(_ predictions: String, named name: String? = nil) throws -> (
     report: EvaluationReport<Evaluation>, warnings: [String]
   ) {
     let joined = try join([predictions])
@@ -34,7 +35,7 @@ public struct EvaluationJob: Sendable {
       slices: try slices(joined.gold).mapValues {
         Evaluation(try judged(joined, 0, $0), bootstrap: bootstrap)
       },
-      coverage: joined.coverage, settings: settings([predictions], overall))
+      coverage: joined.coverage, settings: settings([name ?? predictions], overall))
     return (report, joined.warnings)
   }
 
@@ -53,6 +54,22 @@ public struct EvaluationJob: Sendable {
       },
       coverage: joined.coverage, settings: settings([first, second], overall))
     return (report, joined.warnings)
+  }
+
+  /// Groups of files of predictions, those of runs that differ in their seed.
+  ///
+  /// - Parameter baseline: the place of the group that the others are compared with.
+  /// - Throws: what reading the files and joining them throws; `invalidArgument` for an empty group.
+  public func compare(groups: [[String]], baseline: Int?) throws -> [EvaluationGroup] {
+    let joined = try join(groups.flatMap(\.self))
+    var file = 0
+    let judged = try groups.map { group in
+      try group.map { _ in
+        defer { file += 1 }
+        return try self.judged(joined, file, nil)
+      }
+    }
+    return try EvaluationGroup.measure(judged, baseline: baseline, bootstrap: bootstrap)
   }
 
   private func join(_ files: [String]) throws -> EvaluationInput {
