@@ -47,15 +47,19 @@ public final class Tape {
   }
 
   /// Adds a gradient to what a variable has gathered.
-  func add(_ gradient: Tensor, to variable: Variable) throws {
+  ///
+  /// - Parameter isOwn: whether nothing else reads the gradient's tensor, so that more may be added to it in place.
+  func add(_ gradient: Tensor, to variable: Variable, isOwn: Bool = false) throws {
     guard variable.needsGradient else { return }
     if let sum = variable.sum {
       try backend.scatterAddRows(flat(gradient), [0], to: flat(sum))
     } else if let gathered = variable.gradient {
       // A new tensor: what was gathered may also be another variable's.
       variable.gradient = try backend.add(gathered, gradient)
+      variable.ownsGradient = true
     } else {
       variable.gradient = gradient
+      variable.ownsGradient = isOwn
     }
   }
 

@@ -105,11 +105,11 @@ public final class TrainableBert {
         attended = try tape.gatherRows(attended, first)
         hidden = try tape.gatherRows(hidden, first)
       }
-      let output = try dropout(tape.linear(attended, layer.attentionOutput), tape)
-      hidden = try norm(tape.add(hidden, output), layer.attentionNorm, tape)
-      let inner = try tape.gelu(tape.linear(hidden, layer.up), form)
-      hidden = try norm(
-        tape.add(hidden, dropout(tape.linear(inner, layer.down), tape)), layer.outputNorm, tape)
+      hidden = try residual(
+        attended, layer.attentionOutput, hidden, layer.attentionNorm, dropout.next(), tape)
+      let inner = try tape.linearGELU(
+        hidden, tape.parameter(layer.up.weight), bias: tape.parameter(layer.up.bias), form)
+      hidden = try residual(inner, layer.down, hidden, layer.outputNorm, dropout.next(), tape)
     }
     return hidden
   }
@@ -120,6 +120,16 @@ public final class TrainableBert {
     let width = source.configuration.hiddenSize
     var loader = TrainableLoader(source: source, backend: backend)
     return try loader.linear(["pooler.dense"], out: width, in: width)
+  }
+
+  /// The norm of `hidden + dropout(linear(x))`.
+  private func residual(
+    _ x: Variable, _ linear: Linear, _ hidden: Variable, _ norm: Linear, _ draws: DropoutDraws, _ tape: Tape
+  ) throws -> Variable {
+    try tape.linearResidualNorm(
+      x, weight: tape.parameter(linear.weight), bias: tape.parameter(linear.bias), residual: hidden,
+      normWeight: tape.parameter(norm.weight), normBias: tape.parameter(norm.bias),
+      epsilon: configuration.layerNormEpsilon, draws)
   }
 
   private func norm(_ x: Variable, _ norm: Linear, _ tape: Tape) throws -> Variable {
@@ -166,9 +176,15 @@ public struct DropoutSites {
     stream = UInt64(part) << 32
   }
 
-  public mutating func callAsFunction(_ x: Variable, _ tape: Tape) throws -> Variable {
+  /// The draws of the next place.
+  public mutating func next() -> DropoutDraws {
     stream += 1
-    return try tape.dropout(x, rate: rate, key: key, stream: stream)
+    return DropoutDraws(rate: rate, key: key, stream: stream)
+  }
+
+  public mutating func callAsFunction(_ x: Variable, _ tape: Tape) throws -> Variable {
+    let draws = next()
+    return try tape.dropout(x, rate: rate, key: key, stream: draws.stream)
   }
 }
 
