@@ -90,6 +90,10 @@ void rk_adamw(float *p, float *g, float *m, float *v, size_t n, rk_adamw_step st
   CHOOSE(adamw)(p, g, m, v, n, step);
 }
 
+void rk_first_row_gradient(const rk_encoder_gradient *work, float *scratch) {
+  CHOOSE(first_row_gradient)(work, scratch);
+}
+
 // Few classes, and losses that are compared: Double throughout.
 float rk_softmax_divergence(const float *z, const float *target, float weight, float temperature, float *gradient,
                             int n) {

@@ -123,6 +123,31 @@ RK_TARGET static void RK_FN(scale)(const float *x, float factor, float *y, int n
   for (int i = 0; i < n; i++) y[i] = x[i] * factor;
 }
 
+RK_TARGET static void RK_FN(first_row_gradient)(const rk_encoder_gradient *x, float *scratch) {
+  int n = x->length, d = x->head_dim;
+  float *weights = scratch, *slopes = scratch + n, max = -INFINITY, sum = 0, along = 0;
+  for (int r = 0; r < n; r++) {
+    weights[r] = RK_FN(dot)(x->query, x->key + (size_t)r * x->key_stride, d) * x->scale;
+    slopes[r] = RK_FN(dot)(x->gradient, x->value + (size_t)r * x->value_stride, d);
+    max = weights[r] > max ? weights[r] : max;
+  }
+  for (int r = 0; r < n; r++) {
+    weights[r] = rk_expf(weights[r] - max);
+    sum += weights[r];
+  }
+  for (int r = 0; r < n; r++) {
+    weights[r] /= sum;
+    along += weights[r] * slopes[r];
+  }
+  for (int i = 0; i < d; i++) x->query_gradient[i] = 0;
+  for (int r = 0; r < n; r++) {
+    float slope = weights[r] * (slopes[r] - along) * x->scale;
+    RK_FN(add_scaled)(x->key + (size_t)r * x->key_stride, slope, x->query_gradient, d);
+    RK_FN(scale)(x->query, slope, x->key_gradient + (size_t)r * x->result_stride, d);
+    RK_FN(scale)(x->gradient, weights[r], x->value_gradient + (size_t)r * x->result_stride, d);
+  }
+}
+
 RK_TARGET static double RK_FN(sum_of_squares)(const float *x, size_t n) {
   double total = 0;
   for (size_t start = 0; start < n; start += 4096) {

@@ -82,6 +82,11 @@ public protocol TrainingBackend: Backend {
     _ g: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor, logSumExp: Tensor, heads: Int,
     scale: Float, causal: Bool, precision: DType, _ batch: any PreparedPackedBatch
   ) throws -> Tensor
+  /// The gradients of first-row attention's query, and of key and value side by side `[rows, 2 · width]`.
+  func firstRowAttentionGradient(
+    _ g: Tensor, query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float,
+    _ batch: any PreparedPackedBatch
+  ) throws -> (query: Tensor, keyValue: Tensor)
   /// Returns the gradient of `x`; adds that of the parameters.
   func ordinalLogitsGradient(_ g: Tensor, x: Tensor, parameters: Tensor, sum: Tensor) throws -> Tensor
 
@@ -138,6 +143,34 @@ extension TrainingBackend {
       ? try dropout(gradient, rate: draws.rate, key: draws.key, stream: draws.stream) : gradient
     try addColumnSums(kept, to: columnSum)
     return (gradient, kept)
+  }
+
+  public func firstRowAttentionGradient(
+    _ g: Tensor, query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float,
+    _ batch: any PreparedPackedBatch
+  ) throws -> (query: Tensor, keyValue: Tensor) {
+    // The other rows' outputs have no gradient, so whatever their queries are they add nothing.
+    let first = Array(batch.packed.starts.dropLast())
+    func spread(_ rows: Tensor) throws -> Tensor {
+      let all = try allocate([batch.packed.rows, query.width], .f32)
+      try zero(all)
+      try scatterAddRows(rows, first, to: all)
+      return all
+    }
+    let queries = try spread(query)
+    let forward = try encoderAttention(
+      query: queries, key: key, value: value, heads: heads, scale: scale, causal: false, precision: .f32,
+      wantsLogSumExp: true, batch)
+    guard let logSumExp = forward.logSumExp else {
+      throw RetortError(
+        .deviceFailure, "attention gave no log of sums", remedy: "Report this: the operation is wrong.")
+    }
+    let joint = try encoderAttentionGradient(
+      spread(g), query: queries, key: key, value: value, output: forward.output, logSumExp: logSumExp,
+      heads: heads, scale: scale, causal: false, precision: .f32, batch)
+    return (
+      try gatherRows(joint.columns(0..<query.width), first), try joint.columns(query.width..<joint.width)
+    )
   }
 
   public func adamWClearing(

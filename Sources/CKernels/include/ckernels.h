@@ -244,6 +244,9 @@ typedef struct {
   int heads, length, head_dim, causal;
   float scale;
 } rk_encoder_gradient;
+// The gradient of one head of one sequence whose only query is one row: `query`, `gradient` and `query_gradient` are
+// that row's. Float32 throughout; `scratch` has room for 2 · length floats.
+void rk_first_row_gradient(const rk_encoder_gradient *work, float *scratch);
 // Asks for rows in the order of memory. A head's part of a row is a few cache lines and the next row's lies kilobytes
 // on, which memory serves slowly: so the first task of a sequence brings all its heads' numbers near.
 void rk_touch_rows(const float *x, size_t stride, int rows, int width);

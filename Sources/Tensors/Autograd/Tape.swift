@@ -29,6 +29,16 @@ public final class Tape {
     Variable(parameter.value, needsGradient: true, sum: parameter.gradient)
   }
 
+  /// Rows of a parameter (elements of a vector), whose gradient the backward pass adds to.
+  ///
+  /// - Throws: `shapeMismatch` for rows that it does not have.
+  public func parameter(_ parameter: Parameter, rows: Range<Int>) throws -> Variable {
+    func part(_ tensor: Tensor) throws -> Tensor {
+      try tensor.shape.rank == 2 ? tensor.rows(rows) : tensor.columns(rows)
+    }
+    return Variable(try part(parameter.value), needsGradient: true, sum: try part(parameter.gradient))
+  }
+
   /// Puts an operation's result on the tape; `backward` gets the result's gradient and hands on those of the inputs.
   func record(_ value: Tensor, from inputs: [Variable?], _ backward: @escaping (Tensor) throws -> Void)
     -> Variable

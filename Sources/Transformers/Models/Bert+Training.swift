@@ -95,15 +95,16 @@ public final class TrainableBert {
     var hidden = try norm(tape.add(tape.add(rows[0], rows[1]), rows[2]), embeddingNorm, tape)
     hidden = try dropout(hidden, tape)
     for (index, layer) in layers.enumerated() {
-      let joint = try tape.linear(hidden, layer.queryKeyValue)
-      var attended = try tape.encoderAttention(
-        joint, heads: c.heads, keyHeads: c.heads, scale: 1 / Float(c.headDim).squareRoot(), causal: false,
-        batch)
+      let attended: Variable
       if onlyFirst, index == layers.count - 1 {
         // Nothing reads the other rows of the last layer.
-        let first = Array(packed.starts.dropLast())
-        attended = try tape.gatherRows(attended, first)
-        hidden = try tape.gatherRows(hidden, first)
+        let first = try tape.gatherRows(hidden, Array(packed.starts.dropLast()))
+        attended = try attendFirst(first, hidden, layer.queryKeyValue, batch, tape)
+        hidden = first
+      } else {
+        attended = try tape.encoderAttention(
+          tape.linear(hidden, layer.queryKeyValue), heads: c.heads, keyHeads: c.heads,
+          scale: 1 / Float(c.headDim).squareRoot(), causal: false, batch)
       }
       hidden = try residual(
         attended, layer.attentionOutput, hidden, layer.attentionNorm, dropout.next(), tape)
@@ -120,6 +121,20 @@ public final class TrainableBert {
     let width = source.configuration.hiddenSize
     var loader = TrainableLoader(source: source, backend: backend)
     return try loader.linear(["pooler.dense"], out: width, in: width)
+  }
+
+  /// Attention of the sequences' first rows alone.
+  private func attendFirst(
+    _ first: Variable, _ hidden: Variable, _ joint: Linear, _ batch: any PreparedPackedBatch, _ tape: Tape
+  ) throws -> Variable {
+    let c = configuration
+    func linear(_ x: Variable, _ rows: Range<Int>) throws -> Variable {
+      try tape.linear(
+        x, tape.parameter(joint.weight, rows: rows), bias: tape.parameter(joint.bias, rows: rows))
+    }
+    return try tape.firstRowAttention(
+      linear(first, 0..<c.hiddenSize), linear(hidden, c.hiddenSize..<3 * c.hiddenSize), heads: c.heads,
+      scale: 1 / Float(c.headDim).squareRoot(), batch)
   }
 
   /// The norm of `hidden + dropout(linear(x))`.
