@@ -1,6 +1,20 @@
 // Gradients of row operations: the body compiled for AVX-512 and for the baseline, chosen at run time.
 #include "internal.h"
 
+// Elements that AdamW looks at together.
+enum { ADAMW_GROUP = 128 };
+
+static inline uint32_t as_bits(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  return bits;
+}
+
+// The C library's may set errno, and keeps a loop from being vectors.
+static inline float plain_sqrt(float x) { return __builtin_elementwise_sqrt(x); }
+
+#include "dropout.h"
+
 #define RK_FN(name) portable_##name
 #define RK_TARGET
 #include "lanes_body.h"
@@ -59,13 +73,25 @@ void rk_scale(const float *x, float factor, float *y, int n) { CHOOSE(scale)(x, 
 
 double rk_sum_of_squares(const float *x, size_t n) { return CHOOSE(sum_of_squares)(x, n); }
 
-void rk_dropout(const float *x, float *y, int n, uint64_t key, uint64_t stream, uint64_t first,
-                uint32_t threshold, float scale) {
-  CHOOSE(dropout)(x, y, n, key, stream, first, threshold, scale);
+void rk_dropout(const float *x, float *y, int n, const rk_dropout_draws *draws) { CHOOSE(dropout)(x, y, n, draws); }
+
+void rk_dropout_add_norm(const float *x, const float *residual, const float *w, const float *b, float *sum, float *y,
+                         int n, float eps, const rk_dropout_draws *draws) {
+  CHOOSE(dropout_add_norm)(x, residual, w, b, sum, y, n, eps, draws);
 }
 
-void rk_adamw(float *p, const float *g, float *m, float *v, size_t n, rk_adamw_step step) {
+void rk_dropout_add_norm_gradient(const float *g, const float *sum, const float *w, float *dsum, float *dx,
+                                  float *weight_sum, float *bias_sum, float *x_sum, int n, float eps,
+                                  const rk_dropout_draws *draws) {
+  CHOOSE(dropout_add_norm_gradient)(g, sum, w, dsum, dx, weight_sum, bias_sum, x_sum, n, eps, draws);
+}
+
+void rk_adamw(float *p, float *g, float *m, float *v, size_t n, rk_adamw_step step) {
   CHOOSE(adamw)(p, g, m, v, n, step);
+}
+
+void rk_first_row_gradient(const rk_encoder_gradient *work, float *scratch) {
+  CHOOSE(first_row_gradient)(work, scratch);
 }
 
 // Few classes, and losses that are compared: Double throughout.

@@ -125,6 +125,31 @@ RK_TARGET static void RK_FN(scale)(const float *x, float factor, float *y, int n
   for (int i = 0; i < n; i++) y[i] = x[i] * factor;
 }
 
+RK_TARGET static void RK_FN(first_row_gradient)(const rk_encoder_gradient *x, float *scratch) {
+  int n = x->length, d = x->head_dim;
+  float *weights = scratch, *slopes = scratch + n, max = -INFINITY, sum = 0, along = 0;
+  for (int r = 0; r < n; r++) {
+    weights[r] = RK_FN(dot)(x->query, x->key + (size_t)r * x->key_stride, d) * x->scale;
+    slopes[r] = RK_FN(dot)(x->gradient, x->value + (size_t)r * x->value_stride, d);
+    max = weights[r] > max ? weights[r] : max;
+  }
+  for (int r = 0; r < n; r++) {
+    weights[r] = rk_expf(weights[r] - max);
+    sum += weights[r];
+  }
+  for (int r = 0; r < n; r++) {
+    weights[r] /= sum;
+    along += weights[r] * slopes[r];
+  }
+  for (int i = 0; i < d; i++) x->query_gradient[i] = 0;
+  for (int r = 0; r < n; r++) {
+    float slope = weights[r] * (slopes[r] - along) * x->scale;
+    RK_FN(add_scaled)(x->key + (size_t)r * x->key_stride, slope, x->query_gradient, d);
+    RK_FN(scale)(x->query, slope, x->key_gradient + (size_t)r * x->result_stride, d);
+    RK_FN(scale)(x->gradient, weights[r], x->value_gradient + (size_t)r * x->result_stride, d);
+  }
+}
+
 RK_TARGET static double RK_FN(sum_of_squares)(const float *x, size_t n) {
   double total = 0;
   for (size_t start = 0; start < n; start += 4096) {
@@ -138,52 +163,72 @@ RK_TARGET static double RK_FN(sum_of_squares)(const float *x, size_t n) {
   return total;
 }
 
-// Philox4x32-10 on 16 counters (first + lane, stream); word w of lane l lands in words[4 l + w].
-RK_TARGET static void RK_FN(philox)(uint64_t key, uint64_t first, uint64_t stream, uint32_t *words) {
-  uint32_t c0[16], c1[16], c2[16], c3[16];
-  for (int l = 0; l < 16; l++) {
-    c0[l] = (uint32_t)(first + (uint64_t)l);
-    c1[l] = (uint32_t)((first + (uint64_t)l) >> 32);
-    c2[l] = (uint32_t)stream;
-    c3[l] = (uint32_t)(stream >> 32);
+RK_TARGET static void RK_FN(factors)(const rk_dropout_draws *d, uint64_t first, float *factors) {
+  if (d->threshold) return RK_FN(dropout_factors)(d, first, factors);
+  for (int i = 0; i < DROPOUT_GROUP; i++) factors[i] = d->scale;
+}
+
+RK_TARGET static void RK_FN(dropout)(const float *x, float *y, int n, const rk_dropout_draws *d) {
+  _Alignas(64) float factors[DROPOUT_GROUP];
+  for (int i = 0; i < n; i += DROPOUT_GROUP) {
+    int count = n - i < DROPOUT_GROUP ? n - i : DROPOUT_GROUP;
+    RK_FN(factors)(d, d->first + (uint64_t)i, factors);
+    for (int j = 0; j < count; j++) y[i + j] = factors[j] > 0 ? x[i + j] * factors[j] : 0.0f;
   }
-  uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-  for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
-    for (int l = 0; l < 16; l++) {
-      uint64_t p0 = (uint64_t)0xD2511F53u * c0[l], p1 = (uint64_t)0xCD9E8D57u * c2[l];
-      uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
-      c0[l] = n0;
-      c1[l] = (uint32_t)p1;
-      c2[l] = n2;
-      c3[l] = (uint32_t)p0;
+}
+
+// sum = residual + dropout(x); y its layer norm.
+RK_TARGET static void RK_FN(dropout_add_norm)(const float *x, const float *residual, const float *w, const float *b,
+                                              float *sum, float *y, int n, float eps, const rk_dropout_draws *d) {
+  _Alignas(64) float factors[DROPOUT_GROUP];
+  for (int i = 0; i < n; i += DROPOUT_GROUP) {
+    int count = n - i < DROPOUT_GROUP ? n - i : DROPOUT_GROUP;
+    RK_FN(factors)(d, d->first + (uint64_t)i, factors);
+    for (int j = 0; j < count; j++)
+      sum[i + j] = residual[i + j] + (factors[j] > 0 ? x[i + j] * factors[j] : 0.0f);
+  }
+  rk_layer_norm(sum, w, b, y, n, eps);
+}
+
+// The gradients of dropout_add_norm's residual (`dsum`) and x (`dx`), which is also added to `x_sum`.
+RK_TARGET static void RK_FN(dropout_add_norm_gradient)(const float *g, const float *sum, const float *w, float *dsum,
+                                                       float *dx, float *weight_sum, float *bias_sum, float *x_sum,
+                                                       int n, float eps, const rk_dropout_draws *d) {
+  _Alignas(64) float factors[DROPOUT_GROUP];
+  RK_FN(layer_norm_gradient)(g, sum, w, dsum, weight_sum, bias_sum, n, eps);
+  for (int i = 0; i < n; i += DROPOUT_GROUP) {
+    int count = n - i < DROPOUT_GROUP ? n - i : DROPOUT_GROUP;
+    RK_FN(factors)(d, d->first + (uint64_t)i, factors);
+    for (int j = 0; j < count; j++) {
+      float kept = factors[j] > 0 ? dsum[i + j] * factors[j] : 0.0f;
+      dx[i + j] = kept;
+      x_sum[i + j] += kept;
     }
-  for (int l = 0; l < 16; l++) {
-    words[4 * l] = c0[l];
-    words[4 * l + 1] = c1[l];
-    words[4 * l + 2] = c2[l];
-    words[4 * l + 3] = c3[l];
   }
 }
 
-// Elements first..<first + n of a dropout, `first` a multiple of 64: element i keeps its value where word i % 4 of
-// counter i / 4 is at least `threshold`.
-RK_TARGET static void RK_FN(dropout)(const float *x, float *y, int n, uint64_t key, uint64_t stream,
-                                     uint64_t first, uint32_t threshold, float scale) {
-  uint32_t words[64];
-  for (int i = 0; i < n; i += 64) {
-    RK_FN(philox)(key, (first + (uint64_t)i) / 4, stream, words);
-    int count = n - i < 64 ? n - i : 64;
-    for (int j = 0; j < count; j++) y[i + j] = words[j] >= threshold ? x[i + j] * scale : 0.0f;
-  }
-}
-
-RK_TARGET static void RK_FN(adamw)(float *p, const float *g, float *m, float *v, size_t n, rk_adamw_step s) {
+RK_TARGET static void RK_FN(adamw)(float *p, float *g, float *m, float *v, size_t n, rk_adamw_step s) {
   float keep = 1.0f - s.learning_rate * s.weight_decay, rate = s.learning_rate / s.first_correction;
-  float root = 1.0f / sqrtf(s.second_correction);
-  for (size_t i = 0; i < n; i++) {
-    float gradient = g[i] * s.gradient_scale;
-    m[i] += (gradient - m[i]) * (1.0f - s.beta1);
-    v[i] = v[i] * s.beta2 + gradient * gradient * (1.0f - s.beta2);
-    p[i] = p[i] * keep - rate * m[i] / (sqrtf(v[i]) * root + s.epsilon);
+  float root = 1.0f / sqrtf(s.second_correction), grow = 1.0f - s.beta1, spread = 1.0f - s.beta2;
+  for (size_t start = 0; start < n; start += ADAMW_GROUP) {
+    size_t end = start + ADAMW_GROUP < n ? start + ADAMW_GROUP : n;
+    uint32_t bits = 0;
+    for (size_t i = start; i < end; i++) bits |= as_bits(g[i]);
+    if (bits << 1 == 0) {
+      // A row of a table that no text had yet only decays: the same numbers, with two reads and three writes less.
+      for (size_t i = start; i < end; i++) bits |= as_bits(m[i]) | as_bits(v[i]);
+      if (bits << 1 == 0) {
+        if (keep != 1.0f)
+          for (size_t i = start; i < end; i++) p[i] *= keep;
+        continue;
+      }
+    }
+    for (size_t i = start; i < end; i++) {
+      float gradient = g[i] * s.gradient_scale;
+      m[i] += (gradient - m[i]) * grow;
+      v[i] = v[i] * s.beta2 + gradient * gradient * spread;
+      p[i] = p[i] * keep - rate * m[i] / (plain_sqrt(v[i]) * root + s.epsilon);
+      if (s.clear) g[i] = 0;
+    }
   }
 }

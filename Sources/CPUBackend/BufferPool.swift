@@ -31,7 +31,7 @@ final class BufferPool: Sendable {
     if let address = free.withLock({ $0[size]?.popLast() }) {
       return CPUBuffer(byteCount: size, base: address.pointer, pool: self)
     }
-    return CPUBuffer(byteCount: size, base: try BufferPool.allocate(size), pool: self)
+    return CPUBuffer(byteCount: size, base: try BufferPool.allocate(size, largePages: true), pool: self)
   }
 
   fileprivate func giveBack(_ base: UnsafeMutableRawPointer, byteCount: Int) {
@@ -51,12 +51,20 @@ final class BufferPool: Sendable {
     return size
   }
 
+  /// What the processor's address cache holds as one entry where the system has large pages.
+  private static let largePage = 1 << 21
+
   /// 64-byte aligned memory outside any pool, for weights and caches.
-  static func allocate(_ byteCount: Int) throws -> UnsafeMutableRawPointer {
+  ///
+  /// - Parameter largePages: whether blocks of several megabytes ask the system for large pages. Passes over
+  ///   activations, parameters and moments otherwise wait for an address at every 4 KB.
+  static func allocate(_ byteCount: Int, largePages: Bool = false) throws -> UnsafeMutableRawPointer {
     var pointer: UnsafeMutableRawPointer?
-    guard posix_memalign(&pointer, 64, max(byteCount, 64)) == 0, let pointer else {
+    let isLarge = largePages && byteCount >= largePage
+    guard posix_memalign(&pointer, isLarge ? largePage : 64, max(byteCount, 64)) == 0, let pointer else {
       throw exhausted(byteCount)
     }
+    if isLarge { madvise(pointer, byteCount / largePage * largePage, MADV_HUGEPAGE) }
     return pointer
   }
 

@@ -55,4 +55,46 @@ extension CPUBackend {
     }
     return joint
   }
+
+  /// The gradients of first-row attention; a sequence is one task.
+  ///
+  /// - Throws: `shapeMismatch` for operands that do not fit.
+  public func firstRowAttentionGradient(
+    _ g: Tensor, query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float,
+    _ batch: any PreparedPackedBatch
+  ) throws -> (query: Tensor, keyValue: Tensor) {
+    let packed = batch.packed
+    let operation = try FirstRowAttentionGradient(
+      gradient: g.shape,
+      FirstRowAttention(query: query.shape, key: key.shape, value: value.shape, heads: heads, batch: packed))
+    let joint = try allocate(operation.outputShape, .f32)
+    let queryGradient = try allocate(query.shape, .f32)
+    let (q, k, v, source) = (try floats(query), try floats(key), try floats(value), try floats(g))
+    let (result, target) = (try floats(joint), try floats(queryGradient))
+    let (width, headDim) = (query.width, operation.forward.headDim)
+    let room = (2 * packed.longest + 15) / 16 * 16
+    let memory = try scratch(room * 4 * pool.threads).assumingMemoryBound(to: Float.self)
+    measured(operation) {
+      pool.run(packed.sequences) { sequence, thread in
+        let rows = packed.rows(of: sequence)
+        let first = rows.lowerBound
+        for column in stride(from: 0, to: width, by: headDim) {
+          var work = rk_encoder_gradient()
+          work.query = UnsafePointer(q + sequence * query.rowStride + column)
+          work.key = UnsafePointer(k + first * key.rowStride + column)
+          work.value = UnsafePointer(v + first * value.rowStride + column)
+          (work.key_stride, work.value_stride) = (key.rowStride, value.rowStride)
+          work.gradient = UnsafePointer(source + sequence * g.rowStride + column)
+          work.query_gradient = target + sequence * width + column
+          work.key_gradient = result + first * joint.rowStride + column
+          work.value_gradient = result + first * joint.rowStride + width + column
+          work.result_stride = joint.rowStride
+          (work.heads, work.length, work.head_dim) = (1, Int32(rows.count), Int32(headDim))
+          work.scale = scale
+          rk_first_row_gradient(&work, memory + thread * room)
+        }
+      }
+    }
+    return (queryGradient, joint)
+  }
 }

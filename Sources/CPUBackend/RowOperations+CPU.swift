@@ -58,8 +58,8 @@ extension CPUBackend {
     let y = try allocate(operation.outputShape, .f32)
     let (source, target) = (try floats(x), try floats(y))
     measured(operation) {
-      for (row, index) in indices.enumerated() {
-        (target + row * y.width).update(from: source + Int(index) * x.rowStride, count: x.width)
+      forRows(y) { row in
+        (target + row * y.width).update(from: source + Int(indices[row]) * x.rowStride, count: x.width)
       }
     }
     return y

@@ -56,12 +56,11 @@ extension CPUBackend: TrainingBackend {
     let operation = try Dropout(x.shape, rate: rate)
     let y = try allocate(operation.outputShape, .f32)
     let (source, target) = (try floats(x), try floats(y))
-    let rowElements = UInt64((x.width + 63) / 64 * 64)
+    let draws = DropoutDraws(rate: rate, key: key, stream: stream)
     measured(operation) {
       forRows(x) { row in
-        rk_dropout(
-          source + row * x.rowStride, target + row * x.width, Int32(x.width), key, stream,
-          UInt64(row) * rowElements, Dropout.threshold(rate), 1 / (1 - rate))
+        var drawn = draws.kernel(row: row, width: x.width)
+        rk_dropout(source + row * x.rowStride, target + row * x.width, Int32(x.width), &drawn)
       }
     }
     return y
@@ -125,6 +124,19 @@ extension CPUBackend: TrainingBackend {
   public func adamW(
     _ parameter: Tensor, gradient: Tensor, firstMoment: Tensor, secondMoment: Tensor, _ step: AdamWStep
   ) throws {
+    try adamW(parameter, gradient, firstMoment, secondMoment, step, clears: false)
+  }
+
+  public func adamWClearing(
+    _ parameter: Tensor, gradient: Tensor, firstMoment: Tensor, secondMoment: Tensor, _ step: AdamWStep
+  ) throws {
+    try adamW(parameter, gradient, firstMoment, secondMoment, step, clears: true)
+  }
+
+  private func adamW(
+    _ parameter: Tensor, _ gradient: Tensor, _ firstMoment: Tensor, _ secondMoment: Tensor,
+    _ step: AdamWStep, clears: Bool
+  ) throws {
     let operation = try AdamW(
       parameter.shape, gradient: gradient.shape, firstMoment: firstMoment.shape,
       secondMoment: secondMoment.shape)
@@ -133,7 +145,8 @@ extension CPUBackend: TrainingBackend {
     let numbers = rk_adamw_step(
       learning_rate: step.learningRate, beta1: step.beta1, beta2: step.beta2, epsilon: step.epsilon,
       weight_decay: step.weightDecay, first_correction: step.firstCorrection,
-      second_correction: step.secondCorrection, gradient_scale: step.gradientScale)
+      second_correction: step.secondCorrection, gradient_scale: step.gradientScale,
+      clear: clears ? 1 : 0)
     measured(operation) {
       pool.forRanges(parameter.shape.count, minimum: Self.smallestShare) { range in
         let start = range.lowerBound

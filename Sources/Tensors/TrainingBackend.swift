@@ -30,9 +30,13 @@ public protocol TrainingBackend: Backend {
   func rope(_ x: Tensor, _ spec: RoPE, inverse: Bool, _ batch: any PreparedPackedBatch) throws -> Tensor
   /// Keeps an element with probability 1 − rate, scaled by 1 / (1 − rate), and clears it otherwise.
   ///
-  /// Element (row, column) draws word `column % 4` of Philox with `key` at counter
-  /// (row · ⌈width / 64⌉ · 16 + ⌊column / 4⌋, `stream`); the same call on `g` is the gradient.
+  /// Element (row, column) draws half `column % 8`, low half first, of the four words of Philox with `key` at counter
+  /// (row · ⌈width / 128⌉ · 16 + ⌊column / 8⌋, `stream`); the same call on `g` is the gradient.
   func dropout(_ x: Tensor, rate: Float, key: UInt64, stream: UInt64) throws -> Tensor
+  /// ``ResidualNorm``: `sum = residual + dropout(x)` and its layer norm.
+  func residualNorm(
+    _ x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, epsilon: Float, _ draws: DropoutDraws
+  ) throws -> (sum: Tensor, y: Tensor)
   /// `factor · x`.
   func scale(_ x: Tensor, by factor: Float) throws -> Tensor
   /// The dot products of corresponding groups of two rows: `[rows, groups · d]` twice, to `[rows, groups]`.
@@ -55,6 +59,14 @@ public protocol TrainingBackend: Backend {
   func rmsNormGradient(_ g: Tensor, x: Tensor, weight: Tensor, epsilon: Float, weightSum: Tensor) throws
     -> Tensor
   func geluGradient(_ g: Tensor, x: Tensor, _ form: GELU.Form) throws -> Tensor
+  /// As ``geluGradient(_:x:_:)``, and adds the column sums of what it returns to `columnSum`.
+  func geluGradient(_ g: Tensor, x: Tensor, _ form: GELU.Form, columnSum: Tensor) throws -> Tensor
+  /// The gradients of the residual and of `x` of ``residualNorm(_:residual:weight:bias:epsilon:_:)``, which may be
+  /// one tensor; adds those of weight and bias, and the column sums of that of `x` to `columnSum`.
+  func residualNormGradient(
+    _ g: Tensor, sum: Tensor, weight: Tensor, epsilon: Float, _ draws: DropoutDraws, weightSum: Tensor,
+    biasSum: Tensor, columnSum: Tensor
+  ) throws -> (residual: Tensor, x: Tensor)
   func siluMulGradient(_ g: Tensor, gate: Tensor, up: Tensor) throws -> (gate: Tensor, up: Tensor)
   /// From the result `y`.
   func tanhGradient(_ g: Tensor, y: Tensor) throws -> Tensor
@@ -70,6 +82,11 @@ public protocol TrainingBackend: Backend {
     _ g: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor, logSumExp: Tensor, heads: Int,
     scale: Float, causal: Bool, precision: DType, _ batch: any PreparedPackedBatch
   ) throws -> Tensor
+  /// The gradients of first-row attention's query, and of key and value side by side `[rows, 2 · width]`.
+  func firstRowAttentionGradient(
+    _ g: Tensor, query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float,
+    _ batch: any PreparedPackedBatch
+  ) throws -> (query: Tensor, keyValue: Tensor)
   /// Returns the gradient of `x`; adds that of the parameters.
   func ordinalLogitsGradient(_ g: Tensor, x: Tensor, parameters: Tensor, sum: Tensor) throws -> Tensor
 
@@ -92,6 +109,76 @@ public protocol TrainingBackend: Backend {
   func adamW(
     _ parameter: Tensor, gradient: Tensor, firstMoment: Tensor, secondMoment: Tensor, _ step: AdamWStep)
     throws
+  /// As ``adamW(_:gradient:firstMoment:secondMoment:_:)``, and clears the gradient.
+  func adamWClearing(
+    _ parameter: Tensor, gradient: Tensor, firstMoment: Tensor, secondMoment: Tensor, _ step: AdamWStep)
+    throws
+}
+
+// What a backend may do in one pass over memory, one operation after the other.
+extension TrainingBackend {
+  public func residualNorm(
+    _ x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, epsilon: Float, _ draws: DropoutDraws
+  ) throws -> (sum: Tensor, y: Tensor) {
+    let kept =
+      draws.rate > 0 ? try dropout(x, rate: draws.rate, key: draws.key, stream: draws.stream) : x
+    let sum = try add(residual, kept)
+    return (sum, try layerNorm(sum, weight: weight, bias: bias, epsilon: epsilon))
+  }
+
+  public func geluGradient(_ g: Tensor, x: Tensor, _ form: GELU.Form, columnSum: Tensor) throws -> Tensor {
+    let gradient = try geluGradient(g, x: x, form)
+    try addColumnSums(gradient, to: columnSum)
+    return gradient
+  }
+
+  public func residualNormGradient(
+    _ g: Tensor, sum: Tensor, weight: Tensor, epsilon: Float, _ draws: DropoutDraws, weightSum: Tensor,
+    biasSum: Tensor, columnSum: Tensor
+  ) throws -> (residual: Tensor, x: Tensor) {
+    let gradient = try layerNormGradient(
+      g, x: sum, weight: weight, epsilon: epsilon, weightSum: weightSum, biasSum: biasSum)
+    let kept =
+      draws.rate > 0
+      ? try dropout(gradient, rate: draws.rate, key: draws.key, stream: draws.stream) : gradient
+    try addColumnSums(kept, to: columnSum)
+    return (gradient, kept)
+  }
+
+  public func firstRowAttentionGradient(
+    _ g: Tensor, query: Tensor, key: Tensor, value: Tensor, heads: Int, scale: Float,
+    _ batch: any PreparedPackedBatch
+  ) throws -> (query: Tensor, keyValue: Tensor) {
+    // The other rows' outputs have no gradient, so whatever their queries are they add nothing.
+    let first = Array(batch.packed.starts.dropLast())
+    func spread(_ rows: Tensor) throws -> Tensor {
+      let all = try allocate([batch.packed.rows, query.width], .f32)
+      try zero(all)
+      try scatterAddRows(rows, first, to: all)
+      return all
+    }
+    let queries = try spread(query)
+    let forward = try encoderAttention(
+      query: queries, key: key, value: value, heads: heads, scale: scale, causal: false, precision: .f32,
+      wantsLogSumExp: true, batch)
+    guard let logSumExp = forward.logSumExp else {
+      throw RetortError(
+        .deviceFailure, "attention gave no log of sums", remedy: "Report this: the operation is wrong.")
+    }
+    let joint = try encoderAttentionGradient(
+      spread(g), query: queries, key: key, value: value, output: forward.output, logSumExp: logSumExp,
+      heads: heads, scale: scale, causal: false, precision: .f32, batch)
+    return (
+      try gatherRows(joint.columns(0..<query.width), first), try joint.columns(query.width..<joint.width)
+    )
+  }
+
+  public func adamWClearing(
+    _ parameter: Tensor, gradient: Tensor, firstMoment: Tensor, secondMoment: Tensor, _ step: AdamWStep
+  ) throws {
+    try adamW(parameter, gradient: gradient, firstMoment: firstMoment, secondMoment: secondMoment, step)
+    try zero(gradient)
+  }
 }
 
 /// A loss's value and gradient.

@@ -60,11 +60,10 @@ public final class Optimizer {
         beta1: Float(settings.beta1), beta2: Float(settings.beta2), epsilon: Float(settings.epsilon),
         weightDecay: parameter.decays ? Float(settings.weightDecay) : 0, step: step,
         gradientScale: Float(scale))
-      try backend.adamW(
+      try backend.adamWClearing(
         parameter.value, gradient: parameter.gradient, firstMoment: firstMoments[place],
         secondMoment: secondMoments[place], numbers)
     }
-    try clearGradients()
     return norm
   }
 

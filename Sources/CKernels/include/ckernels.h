@@ -151,10 +151,22 @@ float rk_dot(const float *a, const float *b, int n);
 void rk_add_scaled(const float *x, float factor, float *sum, int n);
 void rk_scale(const float *x, float factor, float *y, int n);
 double rk_sum_of_squares(const float *x, size_t n);
-// Elements first..<first + n (`first` a multiple of 64): kept and scaled where their Philox word (word i % 4 of
-// counter (i / 4, stream)) is at least `threshold`, else 0.
-void rk_dropout(const float *x, float *y, int n, uint64_t key, uint64_t stream, uint64_t first,
-                uint32_t threshold, float scale);
+// Which elements first..<first + n (`first` a multiple of 128) a dropout keeps, and scales: element i draws half i % 8
+// (low half first) of the four Philox words of counter (i / 8, stream), and stays where that is at least `threshold`.
+typedef struct {
+  uint64_t key, stream, first;
+  uint32_t threshold;
+  float scale;
+} rk_dropout_draws;
+void rk_dropout(const float *x, float *y, int n, const rk_dropout_draws *draws);
+// sum = residual + dropout(x), and y its layer norm.
+void rk_dropout_add_norm(const float *x, const float *residual, const float *w, const float *b, float *sum, float *y,
+                         int n, float eps, const rk_dropout_draws *draws);
+// The gradients of the residual (`dsum`) and of x (`dx`) from that of y; adds those of weight and bias, and dx to
+// `x_sum`.
+void rk_dropout_add_norm_gradient(const float *g, const float *sum, const float *w, float *dsum, float *dx,
+                                  float *weight_sum, float *bias_sum, float *x_sum, int n, float eps,
+                                  const rk_dropout_draws *draws);
 // weight · T² · Σ t (ln t − ln softmax(z / T)) of a row, and its gradient.
 float rk_softmax_divergence(const float *z, const float *target, float weight, float temperature, float *gradient,
                             int n);
@@ -164,8 +176,9 @@ typedef struct {
   float learning_rate, beta1, beta2, epsilon, weight_decay;
   float first_correction, second_correction; // 1 − β^t
   float gradient_scale;                      // what clipping multiplies gradients by
+  int clear;                                 // whether the gradient is set to 0
 } rk_adamw_step;
-void rk_adamw(float *p, const float *g, float *m, float *v, size_t n, rk_adamw_step step);
+void rk_adamw(float *p, float *g, float *m, float *v, size_t n, rk_adamw_step step);
 
 // MARK: Attention over a paged cache
 
@@ -236,6 +249,9 @@ typedef struct {
   int heads, length, head_dim, causal;
   float scale;
 } rk_encoder_gradient;
+// The gradient of one head of one sequence whose only query is one row: `query`, `gradient` and `query_gradient` are
+// that row's. Float32 throughout; `scratch` has room for 2 · length floats.
+void rk_first_row_gradient(const rk_encoder_gradient *work, float *scratch);
 // Asks for rows in the order of memory. A head's part of a row is a few cache lines and the next row's lies kilobytes
 // on, which memory serves slowly: so the first task of a sequence brings all its heads' numbers near.
 void rk_touch_rows(const float *x, size_t stride, int rows, int width);

@@ -29,6 +29,16 @@ public final class Tape {
     Variable(parameter.value, needsGradient: true, sum: parameter.gradient)
   }
 
+  /// Rows of a parameter (elements of a vector), whose gradient the backward pass adds to.
+  ///
+  /// - Throws: `shapeMismatch` for rows that it does not have.
+  public func parameter(_ parameter: Parameter, rows: Range<Int>) throws -> Variable {
+    func part(_ tensor: Tensor) throws -> Tensor {
+      try tensor.shape.rank == 2 ? tensor.rows(rows) : tensor.columns(rows)
+    }
+    return Variable(try part(parameter.value), needsGradient: true, sum: try part(parameter.gradient))
+  }
+
   /// Puts an operation's result on the tape; `backward` gets the result's gradient and hands on those of the inputs.
   func record(_ value: Tensor, from inputs: [Variable?], _ backward: @escaping (Tensor) throws -> Void)
     -> Variable
@@ -47,15 +57,19 @@ public final class Tape {
   }
 
   /// Adds a gradient to what a variable has gathered.
-  func add(_ gradient: Tensor, to variable: Variable) throws {
+  ///
+  /// - Parameter isOwn: whether nothing else reads the gradient's tensor, so that more may be added to it in place.
+  func add(_ gradient: Tensor, to variable: Variable, isOwn: Bool = false) throws {
     guard variable.needsGradient else { return }
     if let sum = variable.sum {
       try backend.scatterAddRows(flat(gradient), [0], to: flat(sum))
     } else if let gathered = variable.gradient {
       // A new tensor: what was gathered may also be another variable's.
       variable.gradient = try backend.add(gathered, gradient)
+      variable.ownsGradient = true
     } else {
       variable.gradient = gradient
+      variable.ownsGradient = isOwn
     }
   }
 

@@ -9,6 +9,8 @@ public final class Variable {
   let sum: Tensor?
   /// The gradient so far; set while ``Tape/backward(_:)`` runs.
   public internal(set) var gradient: Tensor?
+  /// Whether the gradient's tensor is no other variable's.
+  var ownsGradient = false
 
   init(_ value: Tensor, needsGradient: Bool, sum: Tensor? = nil) {
     self.value = value

@@ -11,13 +11,16 @@ public struct Dropout: Operation {
     outputShape = x
   }
 
-  /// Words below this clear their element.
+  /// Draws of 16 bits below this clear their element.
   public static func threshold(_ rate: Float) -> UInt32 {
-    UInt32(min(Double(rate) * 4_294_967_296, 4_294_967_295))
+    UInt32(min((Double(rate) * 65_536).rounded(), 65_535))
   }
 
-  // Ten rounds of two multiplications and four other operations, for four elements.
-  public var flops: Int { outputShape.count * 15 }
+  /// Counters of a row are numbered from a multiple of these: what kernels draw together.
+  public static let groupElements = 128
+
+  // Ten rounds of two multiplications and four other operations, for eight elements.
+  public var flops: Int { outputShape.count * 8 }
   public var bytes: Int { outputShape.count * 8 }
 }
 

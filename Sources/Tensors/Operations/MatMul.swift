@@ -28,26 +28,35 @@ public struct MatMul: Operation {
 extension Tape {
   /// `x Wᵀ + bias` with a trained `[N, K]` matrix: `[rows, K] → [rows, N]`.
   public func linear(_ x: Variable, _ weight: Variable, bias: Variable?) throws -> Variable {
-    let y = try backend.product(
-      x.value, transposeA: false, weight.value, transposeB: true, bias: bias?.value, addTo: nil,
-      precision: precision)
-    return record(y, from: [x, weight, bias]) { [self] g in
-      if weight.needsGradient {
-        let sum = try sum(for: weight)
-        _ = try backend.product(
-          g, transposeA: true, x.value, transposeB: false, bias: nil, addTo: sum, precision: precision)
-        try settle(sum, to: weight)
-      }
+    record(try linearValue(x, weight, bias: bias), from: [x, weight, bias]) { [self] g in
       if let bias, bias.needsGradient {
         let sum = try sum(for: bias)
         try backend.addColumnSums(g, to: sum)
         try settle(sum, to: bias)
       }
-      if x.needsGradient {
-        let gradient = try backend.product(
-          g, transposeA: false, weight.value, transposeB: false, bias: nil, addTo: nil, precision: precision)
-        try add(gradient, to: x)
-      }
+      try linearGradients(g, x, weight)
     }
+  }
+
+  func linearValue(_ x: Variable, _ weight: Variable, bias: Variable?) throws -> Tensor {
+    try backend.product(
+      x.value, transposeA: false, weight.value, transposeB: true, bias: bias?.value, addTo: nil,
+      precision: precision)
+  }
+
+  /// Passes the gradient of `x weightᵀ` on to both.
+  func linearGradients(_ g: Tensor, _ x: Variable, _ weight: Variable) throws {
+    if weight.needsGradient {
+      let sum = try sum(for: weight)
+      _ = try backend.product(
+        g, transposeA: true, x.value, transposeB: false, bias: nil, addTo: sum, precision: precision)
+      try settle(sum, to: weight)
+    }
+    guard x.needsGradient else { return }
+    let gathered = x.ownsGradient ? x.gradient : nil
+    let gradient = try backend.product(
+      g, transposeA: false, weight.value, transposeB: false, bias: nil, addTo: gathered,
+      precision: precision)
+    if gathered == nil { try add(gradient, to: x, isOwn: true) }
   }
 }

@@ -95,21 +95,22 @@ public final class TrainableBert {
     var hidden = try norm(tape.add(tape.add(rows[0], rows[1]), rows[2]), embeddingNorm, tape)
     hidden = try dropout(hidden, tape)
     for (index, layer) in layers.enumerated() {
-      let joint = try tape.linear(hidden, layer.queryKeyValue)
-      var attended = try tape.encoderAttention(
-        joint, heads: c.heads, keyHeads: c.heads, scale: 1 / Float(c.headDim).squareRoot(), causal: false,
-        batch)
+      let attended: Variable
       if onlyFirst, index == layers.count - 1 {
         // Nothing reads the other rows of the last layer.
-        let first = Array(packed.starts.dropLast())
-        attended = try tape.gatherRows(attended, first)
-        hidden = try tape.gatherRows(hidden, first)
+        let first = try tape.gatherRows(hidden, Array(packed.starts.dropLast()))
+        attended = try attendFirst(first, hidden, layer.queryKeyValue, batch, tape)
+        hidden = first
+      } else {
+        attended = try tape.encoderAttention(
+          tape.linear(hidden, layer.queryKeyValue), heads: c.heads, keyHeads: c.heads,
+          scale: 1 / Float(c.headDim).squareRoot(), causal: false, batch)
       }
-      let output = try dropout(tape.linear(attended, layer.attentionOutput), tape)
-      hidden = try norm(tape.add(hidden, output), layer.attentionNorm, tape)
-      let inner = try tape.gelu(tape.linear(hidden, layer.up), form)
-      hidden = try norm(
-        tape.add(hidden, dropout(tape.linear(inner, layer.down), tape)), layer.outputNorm, tape)
+      hidden = try residual(
+        attended, layer.attentionOutput, hidden, layer.attentionNorm, dropout.next(), tape)
+      let inner = try tape.linearGELU(
+        hidden, tape.parameter(layer.up.weight), bias: tape.parameter(layer.up.bias), form)
+      hidden = try residual(inner, layer.down, hidden, layer.outputNorm, dropout.next(), tape)
     }
     return hidden
   }
@@ -120,6 +121,30 @@ public final class TrainableBert {
     let width = source.configuration.hiddenSize
     var loader = TrainableLoader(source: source, backend: backend)
     return try loader.linear(["pooler.dense"], out: width, in: width)
+  }
+
+  /// Attention of the sequences' first rows alone.
+  private func attendFirst(
+    _ first: Variable, _ hidden: Variable, _ joint: Linear, _ batch: any PreparedPackedBatch, _ tape: Tape
+  ) throws -> Variable {
+    let c = configuration
+    func linear(_ x: Variable, _ rows: Range<Int>) throws -> Variable {
+      try tape.linear(
+        x, tape.parameter(joint.weight, rows: rows), bias: tape.parameter(joint.bias, rows: rows))
+    }
+    return try tape.firstRowAttention(
+      linear(first, 0..<c.hiddenSize), linear(hidden, c.hiddenSize..<3 * c.hiddenSize), heads: c.heads,
+      scale: 1 / Float(c.headDim).squareRoot(), batch)
+  }
+
+  /// The norm of `hidden + dropout(linear(x))`.
+  private func residual(
+    _ x: Variable, _ linear: Linear, _ hidden: Variable, _ norm: Linear, _ draws: DropoutDraws, _ tape: Tape
+  ) throws -> Variable {
+    try tape.linearResidualNorm(
+      x, weight: tape.parameter(linear.weight), bias: tape.parameter(linear.bias), residual: hidden,
+      normWeight: tape.parameter(norm.weight), normBias: tape.parameter(norm.bias),
+      epsilon: configuration.layerNormEpsilon, draws)
   }
 
   private func norm(_ x: Variable, _ norm: Linear, _ tape: Tape) throws -> Variable {
@@ -166,9 +191,15 @@ public struct DropoutSites {
     stream = UInt64(part) << 32
   }
 
-  public mutating func callAsFunction(_ x: Variable, _ tape: Tape) throws -> Variable {
+  /// The draws of the next place.
+  public mutating func next() -> DropoutDraws {
     stream += 1
-    return try tape.dropout(x, rate: rate, key: key, stream: stream)
+    return DropoutDraws(rate: rate, key: key, stream: stream)
+  }
+
+  public mutating func callAsFunction(_ x: Variable, _ tape: Tape) throws -> Variable {
+    let draws = next()
+    return try tape.dropout(x, rate: rate, key: key, stream: draws.stream)
   }
 }
 

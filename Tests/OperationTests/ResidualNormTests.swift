@@ -1,0 +1,173 @@
+import Basics
+import CPUBackend
+import Tensors
+import TestSupport
+import Testing
+
+extension Operations {
+  /// Operations that one pass over memory does, against the operations that they stand for.
+  @Suite struct ResidualNormTests {
+    static let sizes = [(1, 1), (3, 16), (5, 127), (130, 128), (65, 129), (70, 384)]
+
+    struct Operands {
+      let x: Tensor
+      let residual: Tensor
+      let weight: Tensor
+      let bias: Tensor
+      let gradient: Tensor
+      let backend: CPUBackend
+
+      init(_ rows: Int, _ width: Int, threads: Int) throws {
+        backend = try CPUBackend(threads: threads)
+        var random = TestRandom(UInt64(rows * 1000 + width))
+        let matrices = try (0..<3).map { [backend] _ in
+          try backend.upload(random.activations(rows * width), shape: [rows, width])
+        }
+        (x, residual, gradient) = (matrices[0], matrices[1], matrices[2])
+        weight = try backend.upload(random.floats(width, in: 0.5...1.5), shape: [width])
+        bias = try backend.upload(random.floats(width), shape: [width])
+      }
+
+      /// A vector of ones, to be added to.
+      func sum() throws -> Tensor {
+        try backend.upload([Float](repeating: 1, count: weight.shape.count), shape: weight.shape)
+      }
+    }
+
+    @Test(arguments: sizes, [0, 0.1])
+    func residualNormIsDropoutAddAndNorm(_ size: (Int, Int), _ rate: Float) throws {
+      for threads in [1, 2] {
+        let o = try Operands(size.0, size.1, threads: threads)
+        let backend = o.backend
+        let kept = try backend.dropout(o.x, rate: rate, key: 7, stream: 1 << 40)
+        let sum = try backend.add(o.residual, kept)
+        let y = try backend.layerNorm(sum, weight: o.weight, bias: o.bias, epsilon: 1e-5)
+        let draws = DropoutDraws(rate: rate, key: 7, stream: 1 << 40)
+        let actual = try backend.residualNorm(
+          o.x, residual: o.residual, weight: o.weight, bias: o.bias, epsilon: 1e-5, draws)
+        #expect(try backend.read(actual.sum) == backend.read(sum))
+        #expect(try backend.read(actual.y) == backend.read(y))
+
+        let (sums, expected) = (try (0..<3).map { _ in try o.sum() }, try (0..<3).map { _ in try o.sum() })
+        let gradients = try backend.residualNormGradient(
+          o.gradient, sum: sum, weight: o.weight, epsilon: 1e-5, draws, weightSum: sums[0], biasSum: sums[1],
+          columnSum: sums[2])
+        let residual = try backend.layerNormGradient(
+          o.gradient, x: sum, weight: o.weight, epsilon: 1e-5, weightSum: expected[0], biasSum: expected[1])
+        let x = try backend.dropout(residual, rate: rate, key: 7, stream: 1 << 40)
+        try backend.addColumnSums(x, to: expected[2])
+        #expect(try backend.read(gradients.residual) == backend.read(residual))
+        #expect(try backend.read(gradients.x) == backend.read(x))
+        #expect(try sums.map(backend.read) == expected.map(backend.read))
+      }
+    }
+
+    @Test(arguments: sizes, GELU.Form.allCases)
+    func geluGradientAddsItsColumns(_ size: (Int, Int), _ form: GELU.Form) throws {
+      let o = try Operands(size.0, size.1, threads: 2)
+      let (sum, expected) = (try o.sum(), try o.sum())
+      let actual = try o.backend.geluGradient(o.gradient, x: o.x, form, columnSum: sum)
+      let gradient = try o.backend.geluGradient(o.gradient, x: o.x, form)
+      try o.backend.addColumnSums(gradient, to: expected)
+      #expect(try o.backend.read(actual) == o.backend.read(gradient))
+      #expect(try o.backend.read(sum) == o.backend.read(expected))
+    }
+
+    @Test func firstRowsHaveTheGradientsOfWholeAttention() throws {
+      let backend = try CPUBackend(threads: 2)
+      let (heads, headDim) = (3, 20)
+      let width = heads * headDim
+      let packed = try EncoderTests.batch([1, 5, 40, 17])
+      let batch = try backend.prepare(packed)
+      var random = TestRandom(1)
+      let first = packed.starts.dropLast().map(Int.init)
+      var (queries, gradients) = (
+        [Float](repeating: 0, count: packed.rows * width), [Float](repeating: 0, count: packed.rows * width)
+      )
+      let (some, g) = (random.activations(first.count * width), random.floats(first.count * width))
+      for (sequence, row) in first.enumerated() {
+        queries.replaceSubrange(
+          row * width..<(row + 1) * width, with: some[sequence * width..<(sequence + 1) * width])
+        gradients.replaceSubrange(
+          row * width..<(row + 1) * width, with: g[sequence * width..<(sequence + 1) * width])
+      }
+      let keyValue = try backend.upload(
+        random.activations(packed.rows * 2 * width), shape: [packed.rows, 2 * width])
+      let (key, value) = (try keyValue.columns(0..<width), try keyValue.columns(width..<2 * width))
+      let whole = try backend.upload(queries, shape: [packed.rows, width])
+      let forward = try backend.encoderAttention(
+        query: whole, key: key, value: value, heads: heads, scale: 0.3, causal: false, precision: .f32,
+        wantsLogSumExp: true, batch)
+      let joint = try backend.encoderAttentionGradient(
+        backend.upload(gradients, shape: [packed.rows, width]), query: whole, key: key, value: value,
+        output: forward.output, logSumExp: #require(forward.logSumExp), heads: heads, scale: 0.3,
+        causal: false,
+        precision: .f32, batch)
+      let actual = try backend.firstRowAttentionGradient(
+        backend.upload(g, shape: [first.count, width]),
+        query: backend.upload(some, shape: [first.count, width]),
+        key: key, value: value, heads: heads, scale: 0.3, batch)
+      let pairs = try [
+        (actual.query, backend.gatherRows(joint.columns(0..<width), first.map(Int32.init))),
+        (
+          actual.keyValue,
+          backend.gatherRows(joint.columns(width..<3 * width), (0..<Int32(packed.rows)).map { $0 })
+        ),
+      ]
+      for (one, other) in pairs {
+        let (one, other) = (try backend.read(one), try backend.read(other))
+        #expect(one.count == other.count && zip(one, other).allSatisfy { abs($0 - $1) < 1e-5 })
+      }
+    }
+
+    @Test func dropoutDrawsHalvesOfPhiloxWords() throws {
+      let backend = try CPUBackend(threads: 2)
+      for (rows, width) in Self.sizes {
+        let ones = [Float](repeating: 1, count: rows * width)
+        let actual = try backend.read(
+          backend.dropout(backend.upload(ones, shape: [rows, width]), rate: 0.3, key: 1 << 33, stream: 5))
+        let random = Philox(key: 1 << 33)
+        let rowCounters = (width + 127) / 128 * 16
+        let expected = (0..<rows * width).map { place -> Float in
+          let (row, column) = (place / width, place % width)
+          let words = random.words(UInt64(row * rowCounters + column / 8), 5)
+          let half = words[column % 8 / 2] >> UInt32(column % 2 * 16) & 0xffff
+          return half < Dropout.threshold(0.3) ? 0 : 1 / (1 - 0.3)
+        }
+        #expect(actual == expected, "[\(rows), \(width)]")
+      }
+    }
+
+    @Test func adamWThatClearsLeavesTheSameNumbers() throws {
+      let backend = try CPUBackend(threads: 2)
+      let width = 1000
+      var random = TestRandom(3)
+      // Whole groups without gradients, of which some have moments.
+      let gradient = random.floats(width).enumerated()
+        .map {
+          (200..<800).contains($0.offset) ? 0 : $0.element
+        }
+      let moment = random.floats(width, in: 0...1).enumerated()
+        .map { (300..<700).contains($0.offset) ? 0 : $0.element }
+      let values = random.floats(width)
+      let step = AdamWStep(learningRate: 0.1, weightDecay: 0.2, step: 3, gradientScale: 0.5)
+      let both = try (0..<2).map { place in
+        let tensors = try [values, gradient, moment, moment].map { try backend.upload($0, shape: [width]) }
+        let run = place == 0 ? backend.adamW : backend.adamWClearing
+        try run(tensors[0], tensors[1], tensors[2], tensors[3], step)
+        return try tensors.map(backend.read)
+      }
+      #expect(both[0][1] == gradient)
+      #expect(both[1][1].allSatisfy { $0 == 0 })
+      for place in [0, 2, 3] { #expect(both[0][place] == both[1][place]) }
+      for (place, value) in values.enumerated() {
+        let g = Double(gradient[place]) * 0.5
+        let first = 0.9 * Double(moment[place]) + 0.1 * g
+        let second = 0.999 * Double(moment[place]) + 0.001 * g * g
+        let root = (second / (1 - Basics.power(0.999, 3))).squareRoot() + 1e-8
+        let expected = Double(value) * 0.98 - 0.1 * first / (1 - Basics.power(0.9, 3)) / root
+        #expect(abs(Double(both[1][0][place]) - expected) < 1e-5, "\(place)")
+      }
+    }
+  }
+}
