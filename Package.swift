@@ -95,7 +95,10 @@ let package = Package(
     .executableTarget(
       name: "retort",
       dependencies: modules.map { .byName(name: $0.name) } + [argumentParser]),
-    .target(name: "TestSupport", dependencies: ["Basics", "Tensors"], path: "Tests/TestSupport"),
+    .target(
+      name: "TestSupport",
+      dependencies: ["Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime"],
+      path: "Tests/TestSupport"),
     // A bulk job without a model, for tests that kill its process and for Bench/ledger-scale.
     .executableTarget(
       name: "LabellingMock", dependencies: ["Basics", "Relevance", "Labelling"],

@@ -2,9 +2,9 @@
 //
 //   x  [rows, width] float, rows x_stride elements apart, from element x_offset
 //   y  [rows, width] float, packed
-// Element (row, column) keeps its value, times `scale`, where word column % 4 of Philox4x32-10 with `key` at counter
-// (row · ceil(width / 64) · 16 + column / 4, stream) is at least `threshold`.
-// Launch: ceil(width / (4 · VEC)) × rows items: an item draws VEC counters. Tunable: VEC.
+// Element (row, column) keeps its value, times `scale`, where half column % 8 (low half first) of the four words of
+// Philox4x32-10 with `key` at counter (row · ceil(width / 128) · 16 + column / 8, stream) is at least `threshold`.
+// Launch: ceil(width / (8 · VEC)) × rows items: an item draws VEC counters. Tunable: VEC.
 #if VEC == 16
 typedef uint16 words;
 #define FIRST_COUNTERS(low) ((uint16)(low) + (uint16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
@@ -18,10 +18,10 @@ typedef uint words;
 kernel void dropout(global const float *x, uint x_offset, uint x_stride, ulong key, ulong stream,
                     uint threshold, float scale, global float *y, uint width) {
   const size_t row = get_global_id(1);
-  const uint first = get_global_id(0) * (4 * VEC);
+  const uint first = get_global_id(0) * (8 * VEC);
   if (first >= width) return;
   // A multiple of VEC: the lanes' counters carry nothing into the upper half.
-  const ulong counter = (ulong)row * ((width + 63) / 64 * 16) + first / 4;
+  const ulong counter = (ulong)row * ((width + 127) / 128 * 16) + first / 8;
   words c0 = FIRST_COUNTERS((uint)counter), c1 = (words)((uint)(counter >> 32));
   words c2 = (words)((uint)stream), c3 = (words)((uint)(stream >> 32));
   uint k0 = (uint)key, k1 = (uint)(key >> 32);
@@ -40,10 +40,11 @@ kernel void dropout(global const float *x, uint x_offset, uint x_stride, ulong k
   STORE_WORDS(c1, drawn[1]);
   STORE_WORDS(c2, drawn[2]);
   STORE_WORDS(c3, drawn[3]);
-  const uint count = min(4u * VEC, width - first);
+  const uint count = min(8u * VEC, width - first);
   global const float *input = x + x_offset + row * x_stride + first;
   global float *output = y + row * width + first;
   for (uint i = 0; i < count; ++i) {
-    output[i] = drawn[i % 4][i / 4] >= threshold ? input[i] * scale : 0.0f;
+    const uint half_word = drawn[i / 2 % 4][i / 8] >> (i % 2 * 16) & 0xffff;
+    output[i] = half_word >= threshold ? input[i] * scale : 0.0f;
   }
 }

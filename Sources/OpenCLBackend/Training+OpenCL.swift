@@ -23,7 +23,7 @@ extension OpenCLBackend: TrainingBackend {
     let operation = try Dropout(x.shape, rate: rate)
     let input = try FloatView(x)
     let y = try allocate(operation.outputShape, .f32)
-    let drawn = 4 * rowOptions.vector
+    let drawn = 8 * rowOptions.vector
     try launchItems(
       try rowKernel(.dropout, "dropout"),
       [

@@ -1,10 +1,10 @@
 import Basics
-import CPUBackend
 import Distillation
 import Foundation
 import ModelFormats
 import Relevance
 import Tensors
+import TestSupport
 import Testing
 import Tokenizers
 import Transformers
@@ -22,8 +22,8 @@ import Transformers
     let tensors: [(name: String, parameter: Parameter, rows: Range<Int>)]
   }
 
-  static func run(_ kind: StudentKind, pieceTokens: Int = 4096) throws -> Run {
-    let backend: any TrainingBackend = try CPUBackend(threads: 2)
+  static func run(_ kind: StudentKind, on place: BackendPlace, pieceTokens: Int = 4096) throws -> Run {
+    let backend: any TrainingBackend = try place.backend
     let fixture = try TrainingStep.load()
     let folder = try TrainingStep.modelFolder()
     defer { try? FileManager.default.removeItem(atPath: folder) }
@@ -75,9 +75,14 @@ import Transformers
     return zip(actual, expected).map { abs($0 - $1) / size }.max() ?? 0
   }
 
-  @Test(arguments: StudentKind.allCases, [4096, 24])
-  func lossAndGradientsAreThoseOfPyTorch(kind: StudentKind, pieceTokens: Int) throws {
-    let run = try Self.run(kind, pieceTokens: pieceTokens)
+  @Test(arguments: StudentKind.allCases, BackendPlace.allFamilies)
+  func lossAndGradientsAreThoseOfPyTorch(kind: StudentKind, place: BackendPlace) throws {
+    for pieceTokens in [4096, 24] {
+      try compareStep(Self.run(kind, on: place, pieceTokens: pieceTokens), kind)
+    }
+  }
+
+  func compareStep(_ run: Run, _ kind: StudentKind) throws {
     let result = run.fixture.result(kind)
     let loss = try run.trainer.step(run.rows, key: 0)
     #expect(abs(loss.value - result.loss) < 1e-5 * max(1, result.loss))
@@ -97,9 +102,9 @@ import Transformers
     }
   }
 
-  @Test(arguments: StudentKind.allCases)
-  func tenStepsLeadWherePyTorchIs(kind: StudentKind) throws {
-    let run = try Self.run(kind)
+  @Test(arguments: StudentKind.allCases, BackendPlace.allFamilies)
+  func tenStepsLeadWherePyTorchIs(kind: StudentKind, place: BackendPlace) throws {
+    let run = try Self.run(kind, on: place)
     let settings = run.fixture.settings
     let parameters = run.student.parameters(run.trainer.settings)
     let moments = try parameters.map { parameter in

@@ -35,14 +35,14 @@ import Transformers
 
   /// Every mode of the CPU backend on one model, the modes that read stored blocks on K-quants, biases in between;
   /// and every OpenCL device.
-  static let cases: [(GoldenModel, ModelPlace, ComputeMode, CacheType)] = {
+  static let cases: [(GoldenModel, BackendPlace, ComputeMode, CacheType)] = {
     let (llama, qwen, kQuants) = (GoldenModel.all[0], GoldenModel.all[2], GoldenModel.all[4])
     let onCPU: [(GoldenModel, ComputeMode, CacheType)] = [
       (llama, .f32, .f32), (llama, .bf16, .f16), (llama, .lean, .f16), (llama, .int8, .f16),
       (llama, .int8, .int8), (qwen, .f32, .f32), (qwen, .bf16, .bf16), (qwen, .f32, .int8),
       (kQuants, .lean, .f16), (kQuants, .int8, .f16),
     ]
-    return onCPU.map { ($0, .cpu, $1, $2) } + ModelPlace.all.dropFirst().map { (llama, $0, .lean, .f16) }
+    return onCPU.map { ($0, .cpu, $1, $2) } + BackendPlace.all.dropFirst().map { (llama, $0, .lean, .f16) }
   }()
 
   static let grammar = #"""
@@ -77,7 +77,7 @@ import Transformers
   @Test(
     "Tokens, log-probabilities and choices have the same bits for every batch, order, chunk and cache",
     arguments: cases)
-  func invariance(_ model: GoldenModel, _ place: ModelPlace, _ compute: ComputeMode, _ cache: CacheType)
+  func invariance(_ model: GoldenModel, _ place: BackendPlace, _ compute: ComputeMode, _ cache: CacheType)
     throws
   {
     let backend = try place.backend

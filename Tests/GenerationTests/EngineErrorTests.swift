@@ -1,4 +1,5 @@
 import Basics
+import TestSupport
 import Testing
 import Transformers
 
@@ -82,7 +83,7 @@ import Transformers
 
   @Test("A cache of no size is refused by the field, before anything is allocated")
   func cacheOfNoSize() throws {
-    let backend = try ModelPlace.cpu.backend
+    let backend = try BackendPlace.cpu.backend
     let model = try ModelRegistry.loadDecoder(GoldenModel.all[0].source(), backend: backend, compute: .f32)
     for (tokens, block, field) in [(64, 0, "blockSize"), (64, -1, "blockSize"), (0, 16, "cacheTokens")] {
       let error = thrown {

@@ -142,8 +142,8 @@ import Tokenizers
     #expect(open.finishReason == .length)
   }
 
-  @Test("A model's logits that are not numbers show in their logsumexp", arguments: ModelPlace.all)
-  func notNumbers(_ place: ModelPlace) throws {
+  @Test("A model's logits that are not numbers show in their logsumexp", arguments: BackendPlace.all)
+  func notNumbers(_ place: BackendPlace) throws {
     let backend = try place.backend
     for bad in [Float.nan, .infinity] {
       for position in [0, 3, 299] {

@@ -5,6 +5,7 @@ import ModelFormats
 import OpenCLBackend
 import OpenCLRuntime
 import Tensors
+import TestSupport
 import Testing
 import Tokenizers
 import Transformers
@@ -64,7 +65,7 @@ struct GoldenModel: Sendable, CustomTestStringConvertible {
   func source() throws -> ModelSource { try ModelSource(path: "\(path)/\(expected().file)") }
 
   /// A runner with a Float32 cache and the model's tokenizer.
-  func load(_ place: ModelPlace, _ compute: ComputeMode, cacheTokens: Int = 192) throws -> (
+  func load(_ place: BackendPlace, _ compute: ComputeMode, cacheTokens: Int = 192) throws -> (
     ModelRunner, Tokenizer
   ) {
     let source = try source()
@@ -75,31 +76,8 @@ struct GoldenModel: Sendable, CustomTestStringConvertible {
   }
 }
 
-/// A backend that the tiny models run on.
-struct ModelPlace: Sendable, CustomTestStringConvertible {
-  let testDescription: String
-  private let make: @Sendable () throws -> any Backend
-
-  /// A new backend; throws, so that the test fails, where it cannot be made.
-  var backend: any Backend {
-    get throws { try make() }
-  }
-
-  static let cpu = ModelPlace(testDescription: "CPU") { try CPUBackend(threads: 2) }
-
-  /// The CPU and every OpenCL device; where none is found, one entry whose tests all fail.
-  static let all: [ModelPlace] = {
-    do {
-      return [cpu]
-        + (try OpenCLPlatforms.devices().enumerated().map { index, device in
-          ModelPlace(testDescription: "OpenCL \(index), \(device.name)") { try OpenCLBackend(device: device) }
-        })
-    } catch {
-      return [cpu, ModelPlace(testDescription: "OpenCL, no device") { throw error }]
-    }
-  }()
-
-  static let withModes: [(ModelPlace, ComputeMode)] =
+extension BackendPlace {
+  static let withModes: [(BackendPlace, ComputeMode)] =
     all.flatMap { place in
       [ComputeMode.f32, .bf16, .lean].map { (place, $0) }
     } + [(cpu, .int8)]

@@ -1,5 +1,6 @@
 import Basics
 import Tensors
+import TestSupport
 import Testing
 import Tokenizers
 
@@ -18,8 +19,8 @@ import Tokenizers
     }
   }
 
-  @Test("Logits agree with the reference", arguments: GoldenModel.all, ModelPlace.withModes)
-  func logits(_ model: GoldenModel, _ placeAndMode: (ModelPlace, ComputeMode)) throws {
+  @Test("Logits agree with the reference", arguments: GoldenModel.all, BackendPlace.withModes)
+  func logits(_ model: GoldenModel, _ placeAndMode: (BackendPlace, ComputeMode)) throws {
     let (place, compute) = placeAndMode
     let (runner, _) = try model.load(place, compute)
     let tolerance = GoldenModelTests.tolerance(compute)
@@ -54,8 +55,8 @@ import Tokenizers
 
   @Test(
     "Greedy generation through the engine gives the reference's tokens, all prompts together and in small steps",
-    arguments: GoldenModel.all, ModelPlace.all)
-  func greedy(_ model: GoldenModel, _ place: ModelPlace) throws {
+    arguments: GoldenModel.all, BackendPlace.all)
+  func greedy(_ model: GoldenModel, _ place: BackendPlace) throws {
     let prompts = try model.expected().prompts
     for (stepTokens, cacheTokens) in [(512, 1024), (24, 1024), (7, 176)] {
       let (runner, tokenizer) = try model.load(place, .f32, cacheTokens: cacheTokens)

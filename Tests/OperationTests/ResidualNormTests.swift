@@ -120,24 +120,6 @@ extension Operations {
       }
     }
 
-    @Test func dropoutDrawsHalvesOfPhiloxWords() throws {
-      let backend = try CPUBackend(threads: 2)
-      for (rows, width) in Self.sizes {
-        let ones = [Float](repeating: 1, count: rows * width)
-        let actual = try backend.read(
-          backend.dropout(backend.upload(ones, shape: [rows, width]), rate: 0.3, key: 1 << 33, stream: 5))
-        let random = Philox(key: 1 << 33)
-        let rowCounters = (width + 127) / 128 * 16
-        let expected = (0..<rows * width).map { place -> Float in
-          let (row, column) = (place / width, place % width)
-          let words = random.words(UInt64(row * rowCounters + column / 8), 5)
-          let half = words[column % 8 / 2] >> UInt32(column % 2 * 16) & 0xffff
-          return half < Dropout.threshold(0.3) ? 0 : 1 / (1 - 0.3)
-        }
-        #expect(actual == expected, "[\(rows), \(width)]")
-      }
-    }
-
     @Test func adamWThatClearsLeavesTheSameNumbers() throws {
       let backend = try CPUBackend(threads: 2)
       let width = 1000

@@ -1,15 +1,16 @@
 import Basics
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Scoring
 
 @Suite(.serialized) struct EmbedderTests {
-  @Test(arguments: TinyBert.all, Place.all)
-  func embeddingsArePooledHiddenStates(_ model: TinyBert, _ place: Place) throws {
+  @Test(arguments: TinyBert.all, BackendPlace.all)
+  func embeddingsArePooledHiddenStates(_ model: TinyBert, _ place: BackendPlace) throws {
     let embedder = try Embedder(
-      folder: model.folder, backend: place.make(), compute: .f32, maximumLength: 32, batchTokens: 40)
+      folder: model.folder, backend: place.backend, compute: .f32, maximumLength: 32, batchTokens: 40)
     let cases = try model.cases().filter { $0.pair == nil && $0.maxLength == 32 }
     let result = try embedder.embed(cases.map(\.text))
     #expect(result.tokens == cases.reduce(0) { $0 + $1.ids.count })
@@ -33,11 +34,11 @@ import Testing
   }
 
   @Test func aTextsVectorHasTheSameBitsInAnyCompany() throws {
-    let place = try #require(Place.all.first)
+    let place = BackendPlace.cpu
     let texts = try TinyBert.tokens().prefix(60).map(\.text)
     let all = try [16, 64, 4096].map { tokens in
       try Embedder(
-        folder: TinyBert.all[0].folder, backend: place.make(), batchTokens: tokens
+        folder: TinyBert.all[0].folder, backend: place.backend, batchTokens: tokens
       ).embed(Array(texts)).vectors.map(\.bitPattern)
     }
     #expect(all[0] == all[1])
@@ -53,11 +54,11 @@ import Testing
   }
 
   @Test func lengthsOutOfRangeThrow() throws {
-    let place = try #require(Place.all.first)
+    let place = BackendPlace.cpu
     for (length, tokens) in [(2, 100), (65, 100), (10, 0)] {
       let error = #expect(throws: RetortError.self) {
         _ = try Embedder(
-          folder: TinyBert.all[0].folder, backend: place.make(), maximumLength: length, batchTokens: tokens)
+          folder: TinyBert.all[0].folder, backend: place.backend, maximumLength: length, batchTokens: tokens)
       }
       #expect(error?.code == .invalidArgument)
     }

@@ -1,14 +1,15 @@
 import Basics
 import ModelFormats
 import Tensors
+import TestSupport
 import Testing
 import Tokenizers
 import Transformers
 
 @Suite(.serialized) struct EncoderGoldenTests {
-  @Test(arguments: TinyBert.all, Place.all)
-  func hiddenStatesAreThoseOfTransformers(_ model: TinyBert, _ place: Place) throws {
-    let backend = try place.make()
+  @Test(arguments: TinyBert.all, BackendPlace.all)
+  func hiddenStatesAreThoseOfTransformers(_ model: TinyBert, _ place: BackendPlace) throws {
+    let backend = try place.backend
     let encoder = try ModelRegistry.loadEncoder(
       EncoderSource(folder: model.folder), backend: backend, compute: .f32)
     let cases = try model.cases()
@@ -28,9 +29,9 @@ import Transformers
     }
   }
 
-  @Test(arguments: TinyBert.all, Place.all)
-  func narrowProductsStayClose(_ model: TinyBert, _ place: Place) throws {
-    let backend = try place.make()
+  @Test(arguments: TinyBert.all, BackendPlace.all)
+  func narrowProductsStayClose(_ model: TinyBert, _ place: BackendPlace) throws {
+    let backend = try place.backend
     let encoder = try ModelRegistry.loadEncoder(
       EncoderSource(folder: model.folder), backend: backend, compute: .auto)
     let item = try #require(try model.cases().first)
@@ -56,7 +57,7 @@ import Transformers
   }
 
   @Test func modelsThatDoNotFitThrow() throws {
-    let backend = try #require(Place.all.first).make()
+    let backend = try BackendPlace.cpu.backend
     let encoder = try ModelRegistry.loadEncoder(
       EncoderSource(folder: TinyBert.all[0].folder), backend: backend, compute: .f32)
     for ids in [[Int32(1_000_000)], [-1], [Int32](repeating: 1, count: 65)] {

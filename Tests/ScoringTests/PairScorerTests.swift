@@ -2,6 +2,7 @@ import Basics
 import Foundation
 import ModelFormats
 import Tensors
+import TestSupport
 import Testing
 import Transformers
 
@@ -30,10 +31,10 @@ import Transformers
   }
 
   /// Largest difference of a logit from transformers'.
-  static func worst(_ place: Place, _ compute: ComputeMode) throws -> Float {
+  static func worst(_ place: BackendPlace, _ compute: ComputeMode) throws -> Float {
     let cases = try cases()
     let scorer = try PairScorer(
-      folder: folder, backend: place.make(), compute: compute, maximumLength: 20, batchTokens: 50)
+      folder: folder, backend: place.backend, compute: compute, maximumLength: 20, batchTokens: 50)
     let result = try scorer.score(cases.map { ($0.text, $0.pair) })
     let expected = cases.flatMap(\.logits)
     try #require(result.logits.count == expected.count)
@@ -42,13 +43,13 @@ import Transformers
     return zip(result.logits, expected).reduce(0) { max($0, ($1.0 - $1.1).magnitude) }
   }
 
-  @Test(arguments: Place.all)
-  func logitsAreThoseOfTransformers(_ place: Place) throws {
+  @Test(arguments: BackendPlace.all)
+  func logitsAreThoseOfTransformers(_ place: BackendPlace) throws {
     #expect(try Self.worst(place, .f32) <= 1e-5)
   }
 
   @Test func narrowProductsStayClose() throws {
-    let cpu = try #require(Place.all.first)
+    let cpu = BackendPlace.cpu
     // Eight bits through two layers of a random model, whose logits are about 1.
     #expect(try Self.worst(cpu, .bf16) <= 0.05)
     #expect(try Self.worst(cpu, .int8) <= 0.1)
@@ -56,7 +57,7 @@ import Transformers
 
   @Test func probabilitiesAreTheSoftmaxOfLogits() throws {
     let scorer = try PairScorer(
-      folder: Self.folder, backend: try #require(Place.all.first).make(), compute: .f32, maximumLength: 20)
+      folder: Self.folder, backend: try BackendPlace.cpu.backend, compute: .f32, maximumLength: 20)
     #expect(scorer.labels == ["irrelevant", "partial", "exact"])
     let result = try scorer.score([("red shoes", "running shoes"), ("a", "b")])
     #expect(result.probabilities.count == 6)
@@ -69,17 +70,17 @@ import Transformers
     #expect(try scorer.score([]).logits.isEmpty)
   }
 
-  @Test(arguments: Place.all, [ComputeMode.f32, .bf16])
-  func aPairsLogitsHaveTheSameBitsInAnyCompany(_ place: Place, _ compute: ComputeMode) throws {
+  @Test(arguments: BackendPlace.all, [ComputeMode.f32, .bf16])
+  func aPairsLogitsHaveTheSameBitsInAnyCompany(_ place: BackendPlace, _ compute: ComputeMode) throws {
     try Self.checkCompany(place, compute)
   }
 
   @Test func aPairsLogitsHaveTheSameBitsInAnyCompanyInInt8() throws {
-    try Self.checkCompany(#require(Place.all.first), .int8)
+    try Self.checkCompany(BackendPlace.cpu, .int8)
   }
 
-  static func checkCompany(_ place: Place, _ compute: ComputeMode) throws {
-    let backend = try place.make()
+  static func checkCompany(_ place: BackendPlace, _ compute: ComputeMode) throws {
+    let backend = try place.backend
     let pairs = try cases().map { (query: $0.text, item: $0.pair) }
     func bits(_ pairs: [(query: String, item: String)], tokens: Int) throws -> [[UInt32]] {
       let scorer = try PairScorer(folder: folder, backend: backend, compute: compute, batchTokens: tokens)
@@ -92,9 +93,9 @@ import Transformers
     #expect(try bits(pairs.reversed(), tokens: 300) == alone.reversed())
   }
 
-  @Test(arguments: Place.all)
-  func firstRowsAreThoseOfAllRows(_ place: Place) throws {
-    let backend = try place.make()
+  @Test(arguments: BackendPlace.all)
+  func firstRowsAreThoseOfAllRows(_ place: BackendPlace) throws {
+    let backend = try place.backend
     for folder in TinyBert.all.map(\.folder) {
       let encoder = try ModelRegistry.loadEncoder(
         EncoderSource(folder: folder), backend: backend, compute: .f32)
@@ -109,7 +110,7 @@ import Transformers
   }
 
   @Test func foldersThatHoldNoClassifierThrow() throws {
-    let backend = try #require(Place.all.first).make()
+    let backend = try BackendPlace.cpu.backend
     let config = try String(contentsOfFile: Self.folder + "/config.json", encoding: .utf8)
     let spoilt = [
       config.replacingOccurrences(of: #""2":"exact""#, with: #""3":"exact""#),

@@ -44,22 +44,3 @@ struct TinyBert: Sendable, CustomTestStringConvertible {
     try JSONDecoder().decode([Case].self, from: Data(contentsOf: URL(fileURLWithPath: root + "/tokens.json")))
   }
 }
-
-/// A backend that the tiny model runs on.
-struct Place: Sendable, CustomTestStringConvertible {
-  let testDescription: String
-  let make: @Sendable () throws -> any Backend
-
-  /// The CPU and every OpenCL device; where none is found, one entry whose tests all fail.
-  static let all: [Place] = {
-    let cpu = Place(testDescription: "CPU") { try CPUBackend(threads: 2) }
-    do {
-      return [cpu]
-        + (try OpenCLPlatforms.devices().enumerated().map { index, device in
-          Place(testDescription: "OpenCL \(index), \(device.name)") { try OpenCLBackend(device: device) }
-        })
-    } catch {
-      return [cpu, Place(testDescription: "OpenCL, no device") { throw error }]
-    }
-  }()
-}

@@ -52,19 +52,20 @@ extension Reference {
     return result
   }
 
-  /// The random word of every element of `[rows, width]`, one Philox call each.
+  /// The 16 random bits of every element of `[rows, width]`, one Philox call each.
   public static func dropoutWords(rows: Int, width: Int, key: UInt64, stream: UInt64) -> [UInt32] {
     let philox = Philox(key: key)
     return (0..<rows).flatMap { row in
       (0..<width).map { column in
-        philox.words(UInt64(row * ((width + 63) / 64) * 16 + column / 4), stream)[column % 4]
+        let words = philox.words(UInt64(row * ((width + 127) / 128) * 16 + column / 8), stream)
+        return words[column % 8 / 2] >> UInt32(column % 2 * 16) & 0xffff
       }
     }
   }
 
-  /// Elements whose word is below rate · 2³² are cleared, the others divided by 1 − rate.
+  /// Elements whose bits are below rate · 2¹⁶ are cleared, the others divided by 1 − rate.
   public static func dropout(_ x: [Double], words: [UInt32], rate: Double) -> Result {
-    let values = zip(x, words).map { Double($1) < (rate * 0x1p32).rounded(.down) ? 0 : $0 / (1 - rate) }
+    let values = zip(x, words).map { Double($1) < (rate * 0x1p16).rounded() ? 0 : $0 / (1 - rate) }
     return Result(values: values, magnitudes: values.map(\.magnitude))
   }
 
