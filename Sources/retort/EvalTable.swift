@@ -79,8 +79,9 @@ enum EvalTable {
     text += "seed \(settings.seed)\n"
     text += "few pairs: queries with at most \(settings.fewPairs)"
     if let train = settings.train {
+      let few = settings.rareWords == 1 ? "no query" : "fewer than \(settings.rareWords) queries"
       text +=
-        "; rare words: queries with a word that fewer than \(settings.rareWords) queries of \(train) have"
+        "; rare words: queries with a word that \(few) of \(train) \(settings.rareWords == 1 ? "has" : "have")"
     }
     let gaps = [
       (coverage.missing, "without prediction"), (coverage.unlabelled, "without gold label"),

@@ -151,7 +151,9 @@ extension ReportBuilder {
     switch slice {
     case "few_pairs": return "queries with at most \(settings.fewPairs) evaluated pairs."
     case "rare_words":
-      return "queries with a word that fewer than \(settings.rareWords) training queries have."
+      return settings.rareWords == 1
+        ? "queries with a word that no training query has."
+        : "queries with a word that fewer than \(settings.rareWords) training queries have."
     default: return "a slice of the dev set."
     }
   }
