@@ -65,7 +65,7 @@ RK_BODY float RK_FN(weigh)(row_tile *t, int r, int start) {
   t->max[r] = top;
   __m512 total = _mm512_setzero_ps(), m = _mm512_set1_ps(top);
   for (int g = 0; g < 4; g++) {
-    __m512 p = exp16(_mm512_sub_ps(x[g], m));
+    __m512 p = rk_exp16(_mm512_sub_ps(x[g], m));
 #if RK_PAIRED
     __m256bh narrow = _mm512_cvtneps_pbh(p);
     _mm256_storeu_si256((__m256i *)(void *)(t->weights + r * (CHUNK / 2) + 8 * g), (__m256i)narrow);

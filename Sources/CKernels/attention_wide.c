@@ -1,6 +1,7 @@
 // Attention's chunks with AVX-512. Keys lie transposed, 16 tokens to a vector, which spares every horizontal sum;
 // in bfloat16 two numbers of a token (keys) or two tokens (values) share a word, as the instruction wants them.
 #include "attention_rows.h"
+#include "wide_math.h"
 
 #if RK_X86
 RK_AVX512 static inline __attribute__((always_inline)) __m512 load16(const uint8_t *p, int half) {
@@ -10,23 +11,6 @@ RK_AVX512 static inline __attribute__((always_inline)) __m512 load16(const uint8
 RK_AVX512 static inline __attribute__((always_inline)) __m512 load_tail(const uint8_t *p, int half,
                                                                         __mmask16 mask) {
   return half ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, p)) : _mm512_maskz_loadu_ps(mask, p);
-}
-
-RK_AVX512 static inline __attribute__((always_inline)) __m512 exp16(__m512 x) {
-  const __m512 low = _mm512_set1_ps(-87.33654f);
-  __mmask16 alive = _mm512_cmp_ps_mask(x, low, _CMP_GE_OQ);
-  x = _mm512_max_ps(x, low);
-  __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)), 8);
-  __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-  f = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), f);
-  __m512 p = _mm512_set1_ps(1.9875691500e-4f);
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.3981999507e-3f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(8.3334519073e-3f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(4.1665795894e-2f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.6666665459e-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.0000001201e-1f));
-  p = _mm512_fmadd_ps(_mm512_mul_ps(p, f), f, _mm512_add_ps(f, _mm512_set1_ps(1.0f)));
-  return _mm512_maskz_scalef_ps(alive, p, n);
 }
 
 #define RK_FN(name) plain_##name

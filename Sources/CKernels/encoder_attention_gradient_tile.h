@@ -64,34 +64,6 @@ RK_BODY void RK_FN(pack_pairs)(const gradient_head *h, const float *source, size
 }
 #endif
 
-RK_BODY void RK_FN(transpose)(__m512i x[16]) {
-  __m512i t[16];
-  RK_UNROLL
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-  }
-  RK_UNROLL
-  for (int i = 0; i < 16; i += 4) {
-    x[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    x[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    x[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    x[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  RK_UNROLL
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xdd);
-  }
-  RK_UNROLL
-  for (int i = 0; i < 8; i++) {
-    x[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-    x[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-  }
-}
-
 // Groups of 16 tokens, words across: [tokens / 16][steps][16].
 RK_BODY void RK_FN(pack_transposed)(const gradient_head *h, const float *source, size_t stride, uint32_t *target) {
   for (int first = 0; first < h->tokens; first += 16)
@@ -109,7 +81,7 @@ RK_BODY void RK_FN(pack_transposed)(const gradient_head *h, const float *source,
         x[r] = _mm512_castps_si512(RK_FN(load)(row, word, h->dim));
 #endif
       }
-      RK_FN(transpose)(x);
+      rk_transpose16(x);
       uint32_t *place = target + ((size_t)first / 16 * (size_t)h->steps + (size_t)word) * 16;
       for (int d = 0; d < 16 && word + d < h->steps; d++) _mm512_store_si512(place + 16 * d, x[d]);
     }

@@ -1,5 +1,6 @@
 // Packs operands of training products: narrowing, transposing and pairing in one pass (training_pack.h).
 #include "training_pack.h"
+#include "wide_math.h"
 
 // MARK: Portable twin
 
@@ -16,37 +17,6 @@ static void portable_block(const train_operand *x, int from, int depth, uint32_t
 }
 
 #if RK_X86
-// 16 rows of 16 words become 16 columns.
-RK_AVX512 static inline __attribute__((always_inline)) void transpose16(__m512i r[16]) {
-  __m512i t[16];
-  RK_UNROLL
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  RK_UNROLL
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  RK_UNROLL
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-  RK_UNROLL
-  for (int i = 0; i < 4; i++) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-  }
-}
-
 static inline uint32_t low_bits(int count) { return count >= 32 ? ~0u : count <= 0 ? 0 : (1u << count) - 1; }
 
 // Two vectors of floats as one of bfloat16, `low` first.
@@ -70,7 +40,7 @@ RK_AVX512_BF16 static inline __attribute__((always_inline)) __m512i narrowed(__m
           const float *row = x->source + (size_t)(first + (i < lines ? i : 0)) * x->stride + k;            \
           r[i] = words;                                                                                    \
         }                                                                                                  \
-        transpose16(r);                                                                                    \
+        rk_transpose16(r);                                                                                    \
         uint32_t *out = block + TRAIN_UNIT * d;                                                            \
         RK_UNROLL                                                                                          \
         for (int i = 0; i < 16; i++)                                                                       \
