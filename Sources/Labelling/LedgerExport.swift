@@ -10,54 +10,58 @@ public enum LedgerExport {
 
   /// Hands out the labelled rows finished so far in input order, a line at a time with its line break.
   ///
-  /// CSV has a header, then `pair_id,query_id,item_id,label,score`, `p_<label>` for each label of the first
-  /// record by name, `rationale,prompt_tokens,generated_tokens,model,prompt_hash`; quotes as in RFC 4180.
+  /// CSV has a header, then `pair_id,query_id,item_id,label,score`, `p_<label>` for each label of the first record by
+  /// name, where that record has votes `votes_<label>` and `vote_share,entropy`, then `rationale`, `verdict_<aspect>`
+  /// for each of its aspects by name, `prompt_tokens,generated_tokens,jumped_tokens,truncated,model,prompt_hash`;
+  /// quotes as in RFC 4180.
   /// - Throws: `malformedFile` where a row of the ledger is no record.
   public static func write(_ ledger: LedgerReader, as format: Format, to sink: (String) throws -> Void) throws
   {
-    var labels: [String]?
-    var number = 0
+    var columns: [Column]?
     try ledger.forEach(.done) { row, _, text in
-      number += 1
       switch format {
       case .jsonLines: try sink(String(decoding: text, as: UTF8.self) + "\n")
       case .csv:
         guard case .object(let record)? = try? JSONValue.parse(Array(text)) else {
           throw SQLiteDatabase.malformed(ledger.path, "row \(row) is not a record")
         }
-        let names = labels ?? names(record)
-        if labels == nil { try sink(header(names)) }
-        labels = names
-        try sink(line(record, names))
+        let known = columns ?? Self.columns(record)
+        if columns == nil { try sink(line(known.map(\.title))) }
+        columns = known
+        try sink(line(known.map { $0.cell(record) }))
       }
     }
-    if format == .csv, labels == nil { try sink(header([])) }
+    if format == .csv, columns == nil { try sink(line(Self.columns([:]).map(\.title))) }
   }
 
-  private static let front = ["pair_id", "query_id", "item_id", "label", "score"]
-  private static let back = [
-    "rationale", "prompt_tokens", "generated_tokens", "jumped_tokens", "truncated", "model", "prompt_hash",
-  ]
+  /// A column of the table: a field of the record, or an entry of one of its objects.
+  private struct Column {
+    let title: String
+    let field: String
+    var entry: String?
 
-  private static func names(_ record: [String: JSONValue]) -> [String] {
-    object(record["probabilities"]).keys.sorted()
+    func cell(_ record: [String: JSONValue]) -> String {
+      plain(entry.map { object(record[field])[$0] } ?? record[field])
+    }
   }
 
-  private static func header(_ labels: [String]) -> String {
-    (front + labels.map { "p_" + $0 } + back).map(quoted).joined(separator: ",") + "\n"
+  private static func columns(_ record: [String: JSONValue]) -> [Column] {
+    func fields(_ names: [String]) -> [Column] { names.map { Column(title: $0, field: $0) } }
+    func entries(_ field: String, _ prefix: String) -> [Column] {
+      object(record[field]).keys.sorted().map { Column(title: prefix + $0, field: field, entry: $0) }
+    }
+    let votes = record["votes"] == nil ? [] : entries("votes", "votes_") + fields(["vote_share", "entropy"])
+    let tokens = ["prompt", "generated", "jumped"].map {
+      Column(title: $0 + "_tokens", field: "tokens", entry: $0)
+    }
+    return fields(["pair_id", "query_id", "item_id", "label", "score"]) + entries("probabilities", "p_")
+      + votes
+      + fields(["rationale"]) + entries("verdicts", "verdict_") + tokens
+      + fields(["truncated", "model", "prompt_hash"])
   }
 
-  private static func line(_ record: [String: JSONValue], _ labels: [String]) -> String {
-    let probabilities = object(record["probabilities"])
-    let tokens = object(record["tokens"])
-    var cells = front.map { plain(record[$0]) }
-    cells += labels.map { plain(probabilities[$0]) }
-    cells += [plain(record["rationale"]), plain(tokens["prompt"]), plain(tokens["generated"])]
-    cells += [
-      plain(tokens["jumped"]), plain(record["truncated"]), plain(record["model"]),
-      plain(record["prompt_hash"]),
-    ]
-    return cells.map(quoted).joined(separator: ",") + "\n"
+  private static func line(_ cells: [String]) -> String {
+    cells.map(quoted).joined(separator: ",") + "\n"
   }
 
   private static func object(_ value: JSONValue?) -> [String: JSONValue] {

@@ -2,9 +2,6 @@ import Foundation
 
 /// How well label distributions fit human labels.
 public struct CalibrationQuality: Sendable, Equatable {
-  /// Equal ranges of confidence that the calibration error is counted over.
-  public static let bins = 15
-
   public let count: Int
   /// Mean of −ln p(human label), in nats.
   public let logLoss: Double
@@ -24,26 +21,20 @@ public struct CalibrationQuality: Sendable, Equatable {
   /// - Parameter distributions: probabilities in label-set order with the human label's place; all zero of none.
   public init(_ distributions: [(probabilities: [Double], label: Int)]) {
     var loss = 0.0
-    var right = 0
-    var sums = [(confidence: Double, right: Double)](repeating: (0, 0), count: CalibrationQuality.bins)
+    var bins = CalibrationBins()
     for (probabilities, label) in distributions {
       guard probabilities.indices.contains(label) else { continue }
       loss -= log(max(probabilities[label], LabelCalibration.leastProbability))
       let best = probabilities.indices.reduce(0) { probabilities[$1] > probabilities[$0] ? $1 : $0 }
       let confidence = probabilities[best]
-      let place = Int((confidence * Double(CalibrationQuality.bins)).rounded(.up)) - 1
-      let bin = min(max(place, 0), CalibrationQuality.bins - 1)
-      sums[bin].confidence += confidence
-      if best == label {
-        sums[bin].right += 1
-        right += 1
-      }
+      bins.add(
+        bin: CalibrationBins.bin(confidence), confidence: confidence, isCorrect: best == label, weight: 1)
     }
     let total = Double(max(1, distributions.count))
     count = distributions.count
     logLoss = loss / total
-    accuracy = Double(right) / total
-    calibrationError = sums.reduce(0) { $0 + abs($1.confidence - $1.right) } / total
+    accuracy = Double(bins.correct.reduce(0, +)) / total
+    calibrationError = bins.error ?? 0
   }
 
   /// Of the examples' own probabilities.

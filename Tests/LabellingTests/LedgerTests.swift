@@ -172,6 +172,7 @@ import Testing
     let table = try exported(.csv)
     #expect(
       table[0] == "pair_id,query_id,item_id,label,score,p_exact,p_irrelevant,p_partial,rationale,"
+        + RationaleOutline.standard.names.sorted().map { "verdict_\($0)," }.joined()
         + "prompt_tokens,generated_tokens,jumped_tokens,truncated,model,prompt_hash")
     // A rationale of two lines is one quoted cell, so a record takes two lines.
     #expect(table.count == 1 + 2 * lines.count)
@@ -180,7 +181,50 @@ import Testing
     for (label, cell) in zip(["exact", "irrelevant", "partial"], cells[5...7]) {
       #expect(lines[0].contains("\"\(label)\":\(cell)"))
     }
-    #expect(table[1].hasSuffix(#","Asks: ""query 0"","#) && table[2] == #"in two lines",10,5,0,false,mock,p"#)
+    #expect(
+      table[1].hasSuffix(#","Asks: ""query 0"","#) && table[2] == #"in two lines",,,,,,10,5,0,false,mock,p"#)
+  }
+
+  @Test("A table of sampled records has the votes of each label and the verdict on each aspect")
+  func exportOfVotes() throws {
+    final class Voting: PairLabeller {
+      let capacity = 1
+      private var held: [PairWork] = []
+      func submit(_ work: PairWork) { held.append(work) }
+      func step() throws -> [PairResult] {
+        try held.popLast()
+          .map { work in
+            let samples = try [[0.2, 0.3, 0.5], [0.1, 0.7, 0.2], [0.1, 0.1, 0.8]]
+              .map {
+                LabelSample(
+                  distribution: try LabelDistribution(labels: .standard, probabilities: $0),
+                  rationaleText: "brand: match",
+                  rationale: Rationale(
+                    asks: nil, aspects: [.init(aspect: "brand", verdict: .match, reason: nil)], label: nil),
+                  generatedTokens: 3, jumpedTokens: 1, isTruncated: false)
+              }
+            return [
+              PairResult(
+                row: work.row,
+                outcome: .success(
+                  try LabelRecord(
+                    pair: work.pair, samples: samples, sampling: .init(samples: 3, temperature: 0.7),
+                    promptTokens: 9, model: "mock", promptHash: "p")))
+            ]
+          } ?? []
+      }
+    }
+    let files = try JobFiles(mockPairs(1))
+    try files.run(Voting())
+    var text = ""
+    try LedgerExport.write(LedgerReader(path: files.ledgerPath), as: .csv) { text += $0 }
+    let table = text.split(separator: "\n").map { $0.split(separator: ",", omittingEmptySubsequences: false) }
+    try #require(table.count == 2 && table[0].count == table[1].count)
+    let cells = Dictionary(uniqueKeysWithValues: zip(table[0], table[1]))
+    let voted = LabelSet.standard.names[2]
+    #expect(
+      cells["label"] == voted[...] && cells["votes_\(voted)"] == "2" && cells["verdict_brand"] == "match")
+    #expect(cells["generated_tokens"] == "9" && Double(cells["vote_share"] ?? "") == 2.0 / 3)
   }
 
   @Test("A labeller that hands back a row nobody asked for ends the job, not the process")
