@@ -251,7 +251,8 @@ public final class DistillationRun {
       try AtomicText.write(records.map { $0.json + "\n" }.joined(), to: path)
       var job = EvaluationJob(input: heldOut.path, labels: labels, bootstrap: bootstrap)
       job.train = settings.trainFiles.first?.path
-      report = try job.evaluate(path).report
+      // Named as it lies beside the report, so that equal runs in two folders are equal bytes.
+      report = try job.evaluate(path, named: Self.predictionsFileName).report
       try AtomicText.write(json: report, to: folder + "/evaluation.json")
     }
     let folderWriter = StudentFolder(
