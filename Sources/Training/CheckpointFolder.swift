@@ -17,7 +17,7 @@ final class CheckpointFolder {
   /// - Throws: `fileUnavailable`; `jobConflict` where another process trains in the folder.
   init(path: String) throws {
     self.path = path
-    try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    try Folder.make(path)
     descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else {
       throw RetortError(
@@ -53,7 +53,7 @@ final class CheckpointFolder {
     guard checkpoint.state.step == step else {
       throw RetortError(
         .malformedFile, "the checkpoint is of step \(checkpoint.state.step)", file: checkpoint.path,
-        remedy: "Give the folder back the name that it was written under, or remove it.")
+        remedy: "Give the folder back the name that it was written under.")
     }
     return checkpoint
   }
@@ -77,6 +77,18 @@ final class CheckpointFolder {
     let last = steps.suffix(2)
     let best = last.compactMap { try? checkpoint(step: $0).state.best?.step }
     for step in steps where !last.contains(step) && !best.contains(step) { try remove(step) }
+  }
+
+  /// Gives a damaged checkpoint a name that no run takes up, and returns it.
+  func setAside(step: Int) throws -> String {
+    let name = "damaged-\(CheckpointFolder.prefix)\(step)"
+    let taken = Set(try names())
+    let free =
+      ([name] + (2...(taken.count + 2)).map { "\(name)-\($0)" }).first { !taken.contains($0) } ?? name
+    guard rename(place(step), path + "/" + free) == 0 else {
+      throw CheckpointFolder.writeFailure(place(step))
+    }
+    return free
   }
 
   private func remove(_ step: Int) throws {

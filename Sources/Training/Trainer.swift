@@ -38,16 +38,18 @@ public enum Trainer {
   /// - Parameters:
   ///   - progress: called after every step.
   ///   - shouldStop: asked after every step; where it is true the run is interrupted.
+  ///   - warn: told of a checkpoint that is damaged where the run goes on from an earlier one.
   /// - Throws: `invalidArgument` for options that no run can have; `jobConflict` where the folder holds a run that
-  ///   was not to be resumed, differs in its settings, or is going on; `malformedFile` for a damaged checkpoint;
+  ///   was not to be resumed, differs in its settings, or is going on; `malformedFile` where no checkpoint is whole;
   ///   `diverged`, naming the step, where loss or gradients are not finite: earlier checkpoints stay; and what the
   ///   task, the backend and the disk throw.
   public static func run(
     _ task: any TrainingTask, _ options: TrainingOptions, on backend: any TrainingBackend,
-    progress: (TrainingProgress) -> Void = { _ in }, shouldStop: () -> Bool = { false }
+    progress: (TrainingProgress) -> Void = { _ in }, shouldStop: () -> Bool = { false },
+    warn: (String) -> Void = { _ in }
   ) throws -> TrainingResult {
     try options.check(rows: task.rowCount)
-    let run = try TrainingRun(task, options, on: backend)
+    let run = try TrainingRun(task, options, on: backend, warn: warn)
     return try run.run(progress, shouldStop)
   }
 }

@@ -4,7 +4,8 @@ import Tensors
 
 /// A folder from which training goes on as if it had never stopped: weights, moments and ``TrainingState``.
 ///
-/// The weights' file is an ordinary safetensors file with the parameters' names.
+/// The weights' file is an ordinary safetensors file with the parameters' names. `checksums.json`, written last, has
+/// the CRC-32 of every other file; nothing is taken from a file that differs from it.
 public struct TrainingCheckpoint: Sendable {
   public let path: String
   public let state: TrainingState
@@ -12,14 +13,19 @@ public struct TrainingCheckpoint: Sendable {
   private static let weights = "weights.safetensors"
   private static let firstMoments = "first-moments.safetensors"
   private static let secondMoments = "second-moments.safetensors"
+  private static let tensorFiles = [weights, firstMoments, secondMoments]
   private static let stateFile = "state.json"
+  private static let checksumFile = "checksums.json"
+  private let checksums: [String: String]
 
   /// Reads the state; the tensors stay on disk until they are asked for.
   ///
   /// - Throws: `fileUnavailable`; `malformedFile` or `unsupported`, naming the file and what to do.
   init(path: String) throws {
     self.path = path
-    state = try TrainingCheckpoint.explaining(path) {
+    checksums = try TrainingCheckpoint.explaining { try TrainingCheckpoint.readChecksums(path) }
+    try TrainingCheckpoint.verify([TrainingCheckpoint.stateFile], of: path, checksums)
+    state = try TrainingCheckpoint.explaining {
       let file = path + "/" + TrainingCheckpoint.stateFile
       let data = try Data(copying: MappedFile(path: file))
       let state: TrainingState
@@ -45,9 +51,44 @@ public struct TrainingCheckpoint: Sendable {
       optimizer.named(optimizer.secondMoments), to: path + "/" + secondMoments, from: optimizer.backend)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    let file = try AtomicFile(path: path + "/" + stateFile)
-    try file.write(String(decoding: try encoder.encode(state), as: UTF8.self) + "\n")
-    try file.commit()
+    func write(_ value: some Encodable, _ name: String) throws {
+      let file = try AtomicFile(path: path + "/" + name)
+      try file.write(String(decoding: try encoder.encode(value), as: UTF8.self) + "\n")
+      try file.commit()
+    }
+    try write(state, stateFile)
+    var checksums: [String: String] = [:]
+    for name in tensorFiles + [stateFile] { checksums[name] = try CRC32.text(file: path + "/" + name) }
+    try write(checksums, checksumFile)
+  }
+
+  private static func readChecksums(_ path: String) throws -> [String: String] {
+    let file = path + "/" + checksumFile
+    let data = try Data(copying: MappedFile(path: file))
+    guard let checksums = try? JSONDecoder().decode([String: String].self, from: data) else {
+      throw RetortError(.malformedFile, "not an object of checksums", file: file, remedy: "")
+    }
+    return checksums
+  }
+
+  /// Reads all that resuming would read.
+  ///
+  /// - Throws: `malformedFile` naming a file whose contents are not those that were written; `fileUnavailable`.
+  func verify() throws {
+    try TrainingCheckpoint.verify(TrainingCheckpoint.tensorFiles, of: path, checksums)
+  }
+
+  private static func verify(_ names: [String], of path: String, _ checksums: [String: String]) throws {
+    try explaining {
+      for name in names {
+        let found = try CRC32.text(file: path + "/" + name)
+        guard found != checksums[name] else { continue }
+        throw RetortError(
+          .malformedFile,
+          "the contents are not those that were written: their CRC-32 is \(found), not "
+            + (checksums[name] ?? "known"), file: path + "/" + name, remedy: "")
+      }
+    }
   }
 
   /// Throws `malformedFile` where the state's counts are none that a run with these batches an epoch comes by.
@@ -55,7 +96,7 @@ public struct TrainingCheckpoint: Sendable {
     guard (1...totalSteps).contains(state.step), state.epochsDone == state.step / batches,
       state.batchesDone == state.step % batches, (0...state.step).contains(state.evaluationsSinceBest)
     else {
-      try TrainingCheckpoint.explaining(path) {
+      try TrainingCheckpoint.explaining {
         throw RetortError(
           .malformedFile, "the state's counts do not fit each other",
           file: path + "/" + TrainingCheckpoint.stateFile, remedy: "")
@@ -68,7 +109,8 @@ public struct TrainingCheckpoint: Sendable {
   ///
   /// - Throws: `malformedFile` or `jobConflict`, naming file and tensor, with nothing overwritten.
   func restoreWeights(of optimizer: Optimizer) throws {
-    try TrainingCheckpoint.explaining(path) {
+    try TrainingCheckpoint.verify([TrainingCheckpoint.weights], of: path, checksums)
+    try TrainingCheckpoint.explaining {
       try TensorFile(path: path + "/" + TrainingCheckpoint.weights, optimizer.weights)
         .restore(on: optimizer.backend)
     }
@@ -78,7 +120,8 @@ public struct TrainingCheckpoint: Sendable {
   ///
   /// - Throws: as ``restoreWeights(of:)``.
   func restore(_ optimizer: Optimizer) throws {
-    try TrainingCheckpoint.explaining(path) {
+    try verify()
+    try TrainingCheckpoint.explaining {
       let files = [
         try TensorFile(path: path + "/" + TrainingCheckpoint.weights, optimizer.weights),
         try TensorFile(
@@ -92,7 +135,7 @@ public struct TrainingCheckpoint: Sendable {
   }
 
   /// Errors of a damaged checkpoint, with the remedy that fits one.
-  private static func explaining<Result>(_ path: String, _ body: () throws -> Result) throws -> Result {
+  private static func explaining<Result>(_ body: () throws -> Result) throws -> Result {
     do {
       return try body()
     } catch let error as RetortError
@@ -100,7 +143,8 @@ public struct TrainingCheckpoint: Sendable {
     {
       throw RetortError(
         error.code, error.message, file: error.file, field: error.field, position: error.position,
-        remedy: "The checkpoint is damaged: remove the folder \(path) to go on from the one before it.")
+        remedy: "The checkpoint is damaged: put it back from a copy, or begin the run anew in another folder."
+      )
     }
   }
 }

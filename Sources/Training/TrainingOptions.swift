@@ -47,8 +47,8 @@ public struct TrainingOptions: Sendable {
         .invalidArgument, "there are no rows to train on", field: "rows",
         remedy: "Give training data with at least one usable row.")
     }
-    try require(epochs > 0 && epochs <= 1_000_000, "epochs", "\(epochs) epochs")
-    try require(batchRows > 0, "batch_rows", "batches of \(batchRows) rows")
+    try require((1...1_000_000).contains(epochs), "epochs", "\(epochs) epochs")
+    try require((1...1_000_000).contains(batchRows), "batch_rows", "batches of \(batchRows) rows")
     try require(largestSteps.map { $0 > 0 } ?? true, "largest_steps", "no steps")
     try require((0...1).contains(warmUp), "warm_up", "a warm-up of \(warmUp) of the steps")
     let rate = optimizer.learningRate
@@ -61,6 +61,9 @@ public struct TrainingOptions: Sendable {
     try require(optimizer.largestNorm.map { $0 > 0 } ?? true, "largest_norm", "a largest norm of 0 or less")
     try require(patience.map { $0 > 0 } ?? true, "patience", "a patience of no evaluations")
     try require(checkpointSteps.map { $0 > 0 } ?? true, "checkpoint_steps", "a checkpoint after no steps")
+    try require(
+      checkpointSeconds.map { (0...1e9).contains($0) } ?? true, "checkpoint_seconds",
+      "a checkpoint after \(checkpointSeconds ?? 0) seconds")
     if case .every(let steps) = evaluation {
       try require(steps > 0, "evaluation", "an evaluation after no steps")
     }

@@ -17,8 +17,11 @@ final class TrainingRun {
   private var lastCheckpoint = ContinuousClock.now
   private let clock = ContinuousClock()
 
-  /// Begins, or takes up the newest checkpoint.
-  init(_ task: any TrainingTask, _ options: TrainingOptions, on backend: any TrainingBackend) throws {
+  /// Begins, or takes up the newest checkpoint that is whole.
+  init(
+    _ task: any TrainingTask, _ options: TrainingOptions, on backend: any TrainingBackend,
+    warn: (String) -> Void
+  ) throws {
     self.task = task
     self.options = options
     let batches = (task.rowCount - 1) / options.batchRows + 1
@@ -34,12 +37,8 @@ final class TrainingRun {
           .jobConflict, "the folder holds a run, at step \(newest)", file: options.folder,
           remedy: "Resume it, or give this run another folder.")
       }
-      let checkpoint = try folder.checkpoint(step: newest)
-      try TrainingRun.compare(checkpoint, state.settings)
-      try checkpoint.check(batches: batches, totalSteps: schedule.totalSteps)
-      if let best = checkpoint.state.best { _ = try folder.checkpoint(step: best.step) }
-      try checkpoint.restore(optimizer)
-      state = checkpoint.state
+      state = try TrainingRun.takeUp(
+        folder, optimizer, settings: state.settings, batches: batches, totalSteps: schedule.totalSteps, warn)
     }
     log = try TrainingLog(path: options.folder + "/training.jsonl", upTo: state.step, isComplete: true)
     timing = try TrainingLog(path: options.folder + "/timing.jsonl", upTo: state.step, isComplete: false)
@@ -76,7 +75,8 @@ final class TrainingRun {
     let loss = try task.step(rows: rows, StepContext(step: step, epoch: epoch, seed: options.seed))
     guard loss.value.isFinite else {
       throw RetortError(
-        .diverged, "the loss is \(loss.value)", position: "step \(step)", remedy: Optimizer.divergenceRemedy)
+        .diverged, "the loss is \(loss.value.isNaN ? "not a number" : "\(loss.value)")",
+        position: "step \(step)", remedy: Optimizer.divergenceRemedy)
     }
     let factor = schedule.factor(step: step)
     let norm = try optimizer.update(rateFactor: factor)
@@ -167,6 +167,40 @@ final class TrainingRun {
     TrainingResult(
       outcome: outcome, steps: state.step, totalSteps: schedule.totalSteps,
       best: outcome == .interrupted ? nil : state.best)
+  }
+
+  /// Restores the newest checkpoint that is whole together with the one of its best weights; damaged ones that are
+  /// newer are set aside.
+  ///
+  /// - Throws: what is wrong with the newest where none is whole.
+  private static func takeUp(
+    _ folder: CheckpointFolder, _ optimizer: Optimizer, settings: [String: String], batches: Int,
+    totalSteps: Int, _ warn: (String) -> Void
+  ) throws -> TrainingState {
+    var damaged: [(step: Int, error: RetortError)] = []
+    for step in try folder.steps().reversed() {
+      do {
+        let checkpoint = try folder.checkpoint(step: step)
+        try compare(checkpoint, settings)
+        try checkpoint.check(batches: batches, totalSteps: totalSteps)
+        if let best = checkpoint.state.best, best.step != step {
+          try folder.checkpoint(step: best.step).verify()
+        }
+        try checkpoint.restore(optimizer)
+      } catch let error as RetortError where [.malformedFile, .fileUnavailable].contains(error.code) {
+        damaged.append((step, error))
+        continue
+      }
+      for (step, error) in damaged {
+        let name = try folder.setAside(step: step)
+        warn("\(error.file ?? name): \(error.message); the checkpoint is kept as \(name)")
+      }
+      if !damaged.isEmpty { warn("going on from step \(step)") }
+      return try folder.checkpoint(step: step).state
+    }
+    throw damaged.first?.error
+      ?? RetortError(
+        .malformedFile, "there is no checkpoint", file: folder.path, remedy: "Begin the run anew.")
   }
 
   /// Refuses to go on under other settings than a checkpoint's.

@@ -7,6 +7,7 @@ import Testing
 @Suite struct CheckpointTests {
   static let files = [
     "weights.safetensors", "first-moments.safetensors", "second-moments.safetensors", "state.json",
+    "checksums.json",
   ]
 
   /// Runs to the sixth step, then hands over the options to resume with.
@@ -48,32 +49,103 @@ import Testing
     }
   }
 
-  @Test(arguments: CheckpointTests.files)
-  func truncatedFileIsNamedWithTheWayOut(_ file: String) throws {
+  /// Changes a file, and resumes on a run that has no whole checkpoint left and on one that has.
+  private func check(_ file: String, _ change: (Data) -> Data?, sourceLocation: SourceLocation) throws {
     try withStoppedRun { options throws in
-      let path = options.folder + "/checkpoint-6/" + file
-      let whole = try Data(contentsOf: URL(fileURLWithPath: path))
-      for length in [0, 5, whole.count / 2, whole.count - 3] {
-        try whole.prefix(length).write(to: URL(fileURLWithPath: path))
-        let task = try ToyTask()
-        let before = try task.bits()
-        let error = thrownError { _ = try Remains(task, options) }
-        #expect(error?.code == .malformedFile && error?.file == path, "\(length) bytes")
-        #expect(error?.remedy.contains("remove the folder \(options.folder)/checkpoint-6") == true)
-        #expect(try task.bits() == before)
+      func damage(_ step: Int) throws -> String {
+        let path = options.folder + "/checkpoint-\(step)/" + file
+        let url = URL(fileURLWithPath: path)
+        if let changed = change(try Data(contentsOf: url)) {
+          try changed.write(to: url)
+        } else {
+          try FileManager.default.removeItem(at: url)
+        }
+        return path
       }
-      try FileManager.default.removeItem(atPath: options.folder + "/checkpoint-6")
-      #expect(try Remains(ToyTask(), options) == ResumeTests.undisturbed.get())
+      let path = try damage(6)
+      let bytes = try? Data(contentsOf: URL(fileURLWithPath: path))
+      // All others are made unreadable, and come back.
+      let others = try checkpoints(options.folder).filter { $0 != "checkpoint-6" }
+      for name in others { try move(options.folder, name + "/state.json", name + "/hidden") }
+      let task = try ToyTask()
+      let before = try task.bits()
+      let error = thrownError { _ = try Remains(task, options) }
+      #expect([.malformedFile, .fileUnavailable].contains(error?.code), sourceLocation: sourceLocation)
+      #expect(error?.file == path, sourceLocation: sourceLocation)
+      #expect(try task.bits() == before, sourceLocation: sourceLocation)
+      for name in others { try move(options.folder, name + "/hidden", name + "/state.json") }
+      // With the one before it the run ends as if nothing had been, and the damaged one is kept.
+      var warnings: [String] = []
+      let remains = try Remains(ToyTask(), options, warn: { warnings.append($0) })
+      #expect(try remains == ResumeTests.undisturbed.get(), sourceLocation: sourceLocation)
+      #expect(
+        warnings.count == 2 && warnings[0].hasPrefix(path) && warnings[1] == "going on from step 5",
+        "\(warnings)", sourceLocation: sourceLocation)
+      let kept = URL(fileURLWithPath: options.folder + "/damaged-checkpoint-6/" + file)
+      #expect((try? Data(contentsOf: kept)) == bytes, sourceLocation: sourceLocation)
     }
   }
 
+  private func move(_ folder: String, _ name: String, _ other: String) throws {
+    try FileManager.default.moveItem(atPath: folder + "/" + name, toPath: folder + "/" + other)
+  }
+
   @Test(arguments: CheckpointTests.files)
-  func missingFileIsNamed(_ file: String) throws {
-    try withStoppedRun { options throws in
-      let path = options.folder + "/checkpoint-6/" + file
-      try FileManager.default.removeItem(atPath: path)
+  func truncatedCheckpointIsNamedAndTheOneBeforeTaken(_ file: String) throws {
+    for cut in [{ $0.prefix(0) }, { $0.prefix(5) }, { $0.prefix($0.count / 2) }, { $0.dropLast(3) }]
+      as [(Data) -> Data]
+    {
+      try check(file, { Data(cut($0)) }, sourceLocation: #_sourceLocation)
+    }
+  }
+
+  @Test(arguments: CheckpointTests.files, [0.05, 0.5, 0.9])
+  func flippedBitIsFoundAndTheCheckpointBeforeTaken(_ file: String, _ place: Double) throws {
+    try check(
+      file,
+      { data in
+        var data = data
+        data[Int(Double(data.count) * place)] ^= 1
+        return data
+      }, sourceLocation: #_sourceLocation)
+  }
+
+  @Test(arguments: CheckpointTests.files)
+  func missingFileIsNamedAndTheCheckpointBeforeTaken(_ file: String) throws {
+    try check(file, { _ in nil }, sourceLocation: #_sourceLocation)
+  }
+
+  @Test func runWhoseBestWeightsAreDamagedIsRefused() throws {
+    try withFolder { folder in
+      var options = toyOptions(folder)
+      options.checkpointSteps = 1
+      options.evaluation = .every(steps: 4)
+      #expect(throws: Killed.self) { try Remains(ToyTask(fault: .before(7)), options) }
+      options.resumes = true
+      let names = try checkpoints(folder)
+      #expect(names == ["checkpoint-4", "checkpoint-5", "checkpoint-6"])
+      let path = folder + "/checkpoint-4/weights.safetensors"
+      var data = try Data(contentsOf: URL(fileURLWithPath: path))
+      data[data.count - 1] ^= 0x80
+      try data.write(to: URL(fileURLWithPath: path))
       let error = thrownError { _ = try Remains(ToyTask(), options) }
-      #expect(error?.code == .fileUnavailable && error?.file == path)
+      #expect(error?.code == .malformedFile && error?.file == path)
+      #expect(try checkpoints(folder) == names)
+    }
+  }
+
+  @Test func checksumIsThatOfZlib() {
+    // zlib.crc32 of Python.
+    for (text, expected) in [
+      ("", "00000000"), ("a", "e8b7be43"), ("123456789", "cbf43926"),
+      ("The quick brown fox jumps over the lazy dog", "414fa339"),
+    ] {
+      var whole = CRC32()
+      Array(text.utf8).withUnsafeBytes { whole.update($0) }
+      #expect(whole.text == expected)
+      var parts = CRC32()
+      for byte in text.utf8 { [byte].withUnsafeBytes { parts.update($0) } }
+      #expect(parts.text == expected)
     }
   }
 

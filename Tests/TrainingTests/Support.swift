@@ -139,8 +139,11 @@ struct Remains: Equatable, Sendable {
   let log: String
   let result: TrainingResult
 
-  init(_ task: ToyTask, _ options: TrainingOptions, shouldStop: () -> Bool = { false }) throws {
-    result = try Trainer.run(task, options, on: task.backend, shouldStop: shouldStop)
+  init(
+    _ task: ToyTask, _ options: TrainingOptions, shouldStop: () -> Bool = { false },
+    warn: (String) -> Void = { _ in }
+  ) throws {
+    result = try Trainer.run(task, options, on: task.backend, shouldStop: shouldStop, warn: warn)
     bits = try task.bits()
     log = try text(options.folder + "/training.jsonl")
   }
