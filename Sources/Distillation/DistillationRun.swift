@@ -79,10 +79,12 @@ public final class DistillationRun {
   public let student: any Student
   public let data: TrainingData
   public let heldOut: HeldOutPairs?
+  let losses: LossSettings
   private let labels: LabelSet
   private let source: EncoderSource
   private let trainer: StudentTrainer
   private let backend: any TrainingBackend
+  private let tokenizerHash: String
 
   /// The student's judgement of the held-out pairs, a record a line.
   public static let predictionsFileName = "dev_predictions.jsonl"
@@ -104,12 +106,15 @@ public final class DistillationRun {
 
   /// Reads the model and the data.
   ///
-  /// - Throws: what reading throws; `invalidArgument` where a loss is asked for that the data cannot give.
+  /// - Throws: what reading throws; `invalidArgument` for settings out of range, or where a loss is asked for that the
+  ///   data cannot give; `jobConflict` where the folder holds another model.
   public init(
     _ settings: DistillationSettings, labels: LabelSet, files: Files, folder: String,
     on backend: any TrainingBackend, progress: (Int) -> Void = { _ in }
   ) throws {
+    try settings.check()
     let losses = try settings.lossSettings()
+    try OutputFolder.check(folder)
     let needsTeacher = losses.counts(.score) || losses.counts(.reasoning)
     guard files.teacher != nil || !needsTeacher else {
       throw RetortError(
@@ -123,6 +128,7 @@ public final class DistillationRun {
     let shape = StudentShape(labels: labels, aspects: teacher?.aspects ?? [], slotWidth: settings.slotWidth)
     let student = try settings.student.make(
       source, shape: shape, seed: settings.seed, layerDecay: Float(settings.layerDecay), on: backend)
+    try Self.checkWeights(student, files.initial, on: backend)
     let data = try TrainingData(
       files: files.train, teacher: teacher, student: student, settings: losses, tokenizer: tokenizer,
       maximumLength: settings.maximumLength, limit: settings.limit, progress: progress)
@@ -142,6 +148,8 @@ public final class DistillationRun {
     if let heldOut { settings.inputs["dev"] = try Self.input(heldOut.path, rows: heldOut.pairs.count) }
     settings.inputs["model"] = try Self.input(files.initial + "/model.safetensors", rows: 0)
     self.settings = settings
+    self.losses = losses
+    tokenizerHash = try Self.tokenizerHash(files.initial)
     self.student = student
     self.data = data
     self.heldOut = heldOut
@@ -155,6 +163,26 @@ public final class DistillationRun {
 
   private static func input(_ path: String, rows: Int) throws -> DistillationSettings.Input {
     DistillationSettings.Input(path: path, sha256: try SHA256.hash(file: path), rows: rows)
+  }
+
+  /// Of the files that texts become tokens by.
+  private static func tokenizerHash(_ folder: String) throws -> String {
+    let name = ["tokenizer.json", "vocab.txt"].first {
+      FileManager.default.fileExists(atPath: folder + "/" + $0)
+    }
+    return try name.map { try SHA256.hash(file: folder + "/" + $0) } ?? "none"
+  }
+
+  /// A model's weight that is no number would show as a loss that is none, far from its cause.
+  private static func checkWeights(_ student: any Student, _ folder: String, on backend: any TrainingBackend)
+    throws
+  {
+    for parameter in student.encoder.parameters
+    where try !backend.sumOfSquares([parameter.value]).isFinite {
+      throw RetortError(
+        .malformedFile, "a weight is not a finite number", file: folder, field: parameter.name,
+        remedy: "The model is damaged; fetch it again.")
+    }
   }
 
   private static func check(
@@ -181,9 +209,8 @@ public final class DistillationRun {
   /// - Throws: what ``Trainer`` throws.
   public func train(
     resumes: Bool, checkpointSeconds: Double?, progress: (TrainingProgress) -> Void,
-    shouldStop: () -> Bool
+    shouldStop: () -> Bool, warn: (String) -> Void = { _ in }
   ) throws -> TrainingResult {
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     var options = TrainingOptions(folder: folder)
     options.resumes = resumes
     options.epochs = settings.epochs
@@ -214,6 +241,8 @@ public final class DistillationRun {
       progress(step)
     } shouldStop: {
       failure != nil || shouldStop()
+    } warn: {
+      warn($0)
     }
     if let failure { throw failure }
     return result
@@ -230,7 +259,8 @@ public final class DistillationRun {
       "compute": settings.compute, "backend": settings.backend, "watch": settings.watch,
       "aspects": settings.aspects.joined(separator: ","),
       "labels": labels.labels.map { "\($0.name)=\($0.gain)" }.joined(separator: ","),
-      "train": data.hashes.joined(separator: ","), "limit": settings.limit.map { "\($0)" } ?? "none",
+      "tokenizer": tokenizerHash, "train": data.hashes.joined(separator: ","),
+      "limit": settings.limit.map { "\($0)" } ?? "none",
     ]
     for (name, input) in settings.inputs { facts[name] = input.sha256 }
     return facts

@@ -18,7 +18,7 @@ public struct LossSettings: Sendable, Hashable {
   /// τ of the score distribution.
   public var temperature: Double
 
-  /// - Throws: `invalidArgument` where nothing counts, a weight is negative or the temperature is not above 0.
+  /// - Throws: `invalidArgument` where nothing counts, a weight is negative or the temperature out of range.
   public init(weights: [LossTerm: Double] = LossSettings.defaultWeights, temperature: Double = 2) throws {
     guard weights.values.allSatisfy({ $0 >= 0 && $0.isFinite }), weights.values.contains(where: { $0 > 0 })
     else {
@@ -26,10 +26,11 @@ public struct LossSettings: Sendable, Hashable {
         .invalidArgument, "weights \(weights.values.sorted())", field: "weights",
         remedy: "Give weights of at least 0, not all of them 0.")
     }
-    guard temperature > 0, temperature.isFinite else {
+    let range = SettingLimits.temperature
+    guard range.contains(temperature) else {
       throw RetortError(
         .invalidArgument, "a temperature of \(temperature)", field: "temperature",
-        remedy: "Give a number above 0.")
+        remedy: "Give a number from \(range.lowerBound) to \(range.upperBound).")
     }
     self.weights = weights
     self.temperature = temperature

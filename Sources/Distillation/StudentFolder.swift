@@ -41,11 +41,16 @@ public struct StudentFolder {
     "tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json",
   ]
 
+  /// Files that writing would take the place of.
+  static let fileNames =
+    [StudentDescription.fileName, StudentDescription.headsFileName, "model.safetensors", "config.json"]
+    + ["modules.json", "sentence_bert_config.json", "README.md"] + tokenizerFiles
+
   /// Writes every file; `card` becomes README.md.
   ///
   /// - Throws: `fileUnavailable` or `writeFailed`.
   public func write(to folder: String, card: String) throws {
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    try Folder.make(folder)
     try weights().write(to: folder + "/model.safetensors")
     if !student.extraHeads.isEmpty {
       var heads = SafetensorsWriter(metadata: ["format": "pt"])
@@ -112,8 +117,7 @@ public struct StudentFolder {
 
   private func sentenceModules(_ folder: String) throws {
     let width = student.encoder.configuration.hiddenSize
-    try FileManager.default.createDirectory(
-      atPath: folder + "/1_Pooling", withIntermediateDirectories: true)
+    try Folder.make(folder + "/1_Pooling")
     try JSONObjectFile([
       "word_embedding_dimension": width, "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true,
       "pooling_mode_max_tokens": false, "pooling_mode_mean_sqrt_len_tokens": false,
@@ -125,8 +129,7 @@ public struct StudentFolder {
       "{\"idx\": \(index), \"name\": \"\(index)\", \"path\": \"\(module.0)\", "
         + "\"type\": \"sentence_transformers.models.\(module.1)\"}"
     }
-    try FileManager.default.createDirectory(
-      atPath: folder + "/2_Normalize", withIntermediateDirectories: true)
+    try Folder.make(folder + "/2_Normalize")
     try AtomicText.write("[\n  " + entries.joined(separator: ",\n  ") + "\n]\n", to: folder + "/modules.json")
   }
 

@@ -64,15 +64,17 @@ public final class PairReader {
   /// The file's size in bytes, or nil where it is not a regular file.
   public var byteCount: Int? { stream.size }
 
-  /// The next row, or nil at the end.
+  /// The next row, or nil at the end; an error with a `pairID` is of a row whose id stood before.
   ///
   /// - Throws: `fileUnavailable` where the file can no longer be read.
   public func next() throws -> Row? {
     guard let (line, fields) = try records.next() else { return nil }
     rows += 1
+    var twice: String?
     do {
       let pair = try Pair(fields: fields.get(), row: rows)
       guard seen.insert(pair.pairID) else {
+        twice = pair.pairID
         throw RetortError(
           .malformedRow, "the pair_id \"\(pair.pairID)\" stands in an earlier row", field: "pair_id",
           remedy: "Give every pair an id of its own.")
@@ -82,7 +84,7 @@ public final class PairReader {
       let placed = RetortError(
         error.code, error.message, file: path, field: error.field, position: "line \(line)",
         remedy: error.remedy)
-      return .error(RowError(line: line, reason: placed))
+      return .error(RowError(line: line, pairID: twice, reason: placed))
     }
   }
 }

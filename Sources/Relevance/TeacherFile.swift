@@ -17,27 +17,32 @@ public struct TeacherFile: Sendable {
   /// Reads JSON Lines.
   ///
   /// - Throws: `fileUnavailable`; `malformedRow` with file, line and field for the first record that is unreadable,
-  ///   does not fit `labels`, has the `pair_id` of an earlier one, or a verdict that is none of the three.
+  ///   does not fit `labels`, or has a verdict that is none of the three, and where records share a `pair_id`: these
+  ///   are counted and listed.
   public init(path: String, labels: LabelSet) throws {
     var reader = JSONLinesReader(stream: try ByteStream(path: path), maximumBytes: 1 << 22)
     var judgements: [String: Judgement] = [:]
     var named: Set<String> = []
+    var twice: [GapList.Entry] = []
     while let (line, fields) = try reader.next() {
       do {
         let fields = try fields.get()
         let (pairID, prediction) = try PredictionFile.prediction(fields, labels)
         let verdicts = try TeacherFile.verdicts(fields["verdicts"], named: &named)
         let judgement = Judgement(distribution: prediction.distribution, verdicts: verdicts)
-        guard judgements.updateValue(judgement, forKey: pairID) == nil else {
-          throw PredictionFile.problem(
-            "the pair_id \"\(pairID)\" stands in an earlier record", "pair_id",
-            "Keep one record a pair; 'retort merge' joins shards.")
+        if judgements.updateValue(judgement, forKey: pairID) != nil {
+          twice.append(GapList.Entry(pairID: pairID, line: line))
         }
       } catch let error as RetortError {
         throw RetortError(
           error.code, error.message, file: path, field: error.field, position: "line \(line)",
           remedy: error.remedy)
       }
+    }
+    if let error = GapList.repeated(
+      twice, file: path, rows: "records", remedy: "Keep one record a pair; 'retort merge' joins shards.")
+    {
+      throw error
     }
     self.path = path
     self.judgements = judgements

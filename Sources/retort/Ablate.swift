@@ -77,10 +77,8 @@ private final class AblationDisplay {
       Output.note(
         "  \(counts.pairs) pairs, \(counts.labelled) with a label, \(counts.taught) with a teacher's record; "
           + "\(steps) steps")
-      if counts.unmatchedRecords > 0 {
-        Output.note("  warning: \(counts.unmatchedRecords) teacher records are of pairs that are not read")
-      }
       bar = ProgressBar("  Training", total: steps, isEnabled: isEnabled)
+    case .warns(let warning): Output.note("  warning: \(warning)")
     case .progress(let progress):
       bar?.update(progress.step, note: String(format: "epoch %d  loss %.4f", progress.epoch, progress.loss))
       guard let value = progress.metrics?[watched] else { return }

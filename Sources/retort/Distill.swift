@@ -17,7 +17,7 @@ struct Distill: ParsableCommand {
       The output folder is a Hugging Face model: transformers loads an interaction student, sentence-transformers a \
       representation student. It also holds the run: settings.json, training.jsonl, dev_predictions.jsonl, \
       evaluation.json and checkpoints. A run that was killed goes on with --resume and ends bit by bit as if it had \
-      not been; Control-C ends it with a checkpoint.
+      not been; Control-C ends it with a checkpoint, a second Control-C at once.
 
       Example: retort distill --student interaction --init minilm-l6 --train train.jsonl --teacher labels.jsonl \
       --dev dev.jsonl --labels labels.json --output student
@@ -91,15 +91,8 @@ struct Distill: ParsableCommand {
   @OptionGroup var options: RunOptions
 
   func validate() throws {
-    guard epochs > 0, batch > 0, batchTokens > 0, slotWidth > 0 else {
-      throw ValidationError("--epochs, --batch, --batch-tokens and --slot-width must be at least 1.")
-    }
-    guard (0..<1).contains(dropout), (0...1).contains(warmUp), weightDecay >= 0, clip >= 0 else {
-      throw ValidationError(
-        "--dropout must be below 1, --warm-up from 0 to 1, decay and --clip not negative.")
-    }
-    guard (0.0...1).contains(layerDecay), layerDecay > 0, checkpointSeconds > 0 else {
-      throw ValidationError("--layer-decay must be above 0 and at most 1, --checkpoint-seconds above 0.")
+    guard checkpointSeconds > 0, checkpointSeconds <= 1e9 else {
+      throw ValidationError("--checkpoint-seconds must be above 0 and at most 1e9.")
     }
     if !(0...QueryBootstrap.maximumResamples).contains(resamples) {
       throw ValidationError("--resamples must be from 0 to \(QueryBootstrap.maximumResamples).")
@@ -118,7 +111,7 @@ struct Distill: ParsableCommand {
       settings(), labels: labelSet, files: files, folder: output, on: backend
     ) { reading.update($0) }
     reading.finish()
-    note(run.data)
+    note(run)
     let bar = ProgressBar("Training", total: run.totalSteps, isEnabled: !options.json)
     let stop = StopSignal()
     let result = try run.train(resumes: resume, checkpointSeconds: checkpointSeconds) { progress in
@@ -131,6 +124,8 @@ struct Distill: ParsableCommand {
           value))
     } shouldStop: {
       stop.isSet
+    } warn: {
+      Output.note("warning: \($0)")
     }
     bar.finish()
     guard result.outcome != .interrupted else {
@@ -191,16 +186,12 @@ struct Distill: ParsableCommand {
     return settings
   }
 
-  private func note(_ data: TrainingData) {
-    let counts = data.counts
+  private func note(_ run: DistillationRun) {
+    let (data, counts) = (run.data, run.data.counts)
     Output.note(
       "\(counts.pairs) pairs, \(counts.labelled) with a label, \(counts.taught) with a teacher's record; "
         + "\(data.rows.count) train")
-    guard counts.unmatchedRecords > 0 else { return }
-    Output.note(
-      "warning: \(counts.unmatchedRecords) teacher records are of pairs that are not read: "
-        + data.unmatched.joined(separator: ", ")
-        + (counts.unmatchedRecords > data.unmatched.count ? ", …" : ""))
+    for warning in run.warnings { Output.note("warning: \(warning)") }
   }
 
   private func write(
@@ -221,12 +212,17 @@ struct Distill: ParsableCommand {
   }
 }
 
-/// Set by Control-C and by a request to end.
+/// Set by Control-C and by a request to end; a second one ends the process at once.
 final class StopSignal: Sendable {
   private nonisolated(unsafe) static var raised: sig_atomic_t = 0
 
   init() {
-    for number in [SIGINT, SIGTERM] { signal(number) { _ in StopSignal.raised = 1 } }
+    for number in [SIGINT, SIGTERM] {
+      signal(number) { number in
+        StopSignal.raised = 1
+        signal(number, SIG_DFL)
+      }
+    }
   }
 
   var isSet: Bool { Self.raised != 0 }

@@ -23,6 +23,8 @@ public final class Ablation {
     case begins(AblationConfiguration.Cell, number: Int, of: Int)
     /// The cell's data is read; it has so many steps.
     case read(TrainingData.Counts, totalSteps: Int)
+    /// The data or a checkpoint has something wrong that the cell can do with.
+    case warns(String)
     case progress(TrainingProgress)
     case ends(AblationConfiguration.Cell, Outcome)
   }
@@ -74,10 +76,11 @@ public final class Ablation {
       let run = try DistillationRun(
         configuration.settings(cell), labels: labels, files: configuration.files(cell, initial: initial),
         folder: configuration.folder(cell), on: backend)
+      for warning in run.warnings { report(.warns(warning)) }
       report(.read(run.data.counts, totalSteps: run.totalSteps))
       let result = try run.train(
         resumes: true, checkpointSeconds: configuration.checkpointSeconds,
-        progress: { report(.progress($0)) }, shouldStop: shouldStop)
+        progress: { report(.progress($0)) }, shouldStop: shouldStop, warn: { report(.warns($0)) })
       if result.outcome == .interrupted { return .interrupted }
       _ = try run.finish(QueryBootstrap(resamples: configuration.resamples, seed: 0))
       return .trained

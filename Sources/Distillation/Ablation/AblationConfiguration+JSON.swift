@@ -70,7 +70,7 @@ extension AblationConfiguration {
         return LossTerm.allCases.filter(named.contains)
       }
     case "seeds": seeds = try field.list { UInt64(try $0.whole(0...(.max))) }
-    case "checkpoint_seconds": checkpointSeconds = try field.number(.leastNonzeroMagnitude...1e9)
+    case "checkpoint_seconds": checkpointSeconds = try field.number(SettingLimits.checkpointSeconds)
     case "resamples": resamples = try field.whole(0...QueryBootstrap.maximumResamples)
     default: return false
     }
@@ -80,14 +80,14 @@ extension AblationConfiguration {
   private mutating func readModel(_ field: AblationField) throws -> Bool {
     switch field.name {
     case "weights": shared.weights = try field.weights()
-    case "temperature": shared.temperature = try field.number(.leastNonzeroMagnitude...1e6)
+    case "temperature": shared.temperature = try field.number(SettingLimits.temperature)
     case "max_length": shared.maximumLength = try field.whole(5...(1 << 20))
-    case "slot_width": shared.slotWidth = try field.whole(1...(1 << 16))
+    case "slot_width": shared.slotWidth = try field.whole(SettingLimits.slotWidth)
     case "compute":
       shared.compute = try field.text()
       guard ["bf16", "f32"].contains(shared.compute) else { throw field.problem("expected bf16 or f32") }
     case "watch": shared.watch = try field.choice(Metric.self).rawValue
-    case "limit": shared.limit = try field.whole(1...(.max))
+    case "limit": shared.limit = try field.whole(SettingLimits.counts)
     default: return false
     }
     return true
@@ -95,18 +95,18 @@ extension AblationConfiguration {
 
   private mutating func readTraining(_ field: AblationField) throws -> Bool {
     switch field.name {
-    case "epochs": shared.epochs = try field.whole(1...(1 << 20))
-    case "batch": shared.batch = try field.whole(1...(1 << 20))
-    case "batch_tokens": shared.batchTokens = try field.whole(1...(1 << 30))
-    case "learning_rate", "lr": shared.learningRate = try field.number(0...1)
+    case "epochs": shared.epochs = try field.whole(SettingLimits.epochs)
+    case "batch": shared.batch = try field.whole(SettingLimits.batch)
+    case "batch_tokens": shared.batchTokens = try field.whole(SettingLimits.batchTokens)
+    case "learning_rate", "lr": shared.learningRate = try field.number(SettingLimits.learningRate)
     case "schedule": shared.schedule = try field.choice(LearningRateSchedule.Shape.self)
-    case "warm_up": shared.warmUp = try field.number(0...1)
-    case "weight_decay": shared.weightDecay = try field.number(0...1e3)
-    case "layer_decay": shared.layerDecay = try field.number(1e-6...1)
-    case "dropout": shared.dropout = try field.number(0...0.999)
-    case "clip": shared.clip = try field.number(0...1e9)
-    case "evaluate_every": shared.evaluateEvery = try field.whole(1...(.max))
-    case "patience": shared.patience = try field.whole(1...(.max))
+    case "warm_up": shared.warmUp = try field.number(SettingLimits.warmUp)
+    case "weight_decay": shared.weightDecay = try field.number(SettingLimits.weightDecay)
+    case "layer_decay": shared.layerDecay = try field.number(SettingLimits.layerDecay)
+    case "dropout": shared.dropout = try field.number(SettingLimits.dropout)
+    case "clip": shared.clip = try field.number(SettingLimits.clip)
+    case "evaluate_every": shared.evaluateEvery = try field.whole(SettingLimits.counts)
+    case "patience": shared.patience = try field.whole(SettingLimits.counts)
     default: return false
     }
     return true
@@ -190,7 +190,7 @@ struct AblationField {
 
   /// Three numbers, or an object of them by the terms' names.
   func weights() throws -> [String: Double] {
-    let limit = 0...1e6
+    let limit = SettingLimits.weights
     if case .object(let entries) = value {
       return try Dictionary(
         uniqueKeysWithValues: entries.map { key, value in

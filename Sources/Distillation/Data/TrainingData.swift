@@ -10,6 +10,8 @@ public struct TrainingData: Sendable {
   public let unmatched: [String]
   /// SHA-256 of each file, in their order.
   public let hashes: [String]
+  /// The distinct queries, as ``queryKey(_:)`` has them.
+  let queries: Set<String>
 
   /// What was read and what of it trains.
   public struct Counts: Sendable, Hashable, Codable {
@@ -41,28 +43,31 @@ public struct TrainingData: Sendable {
   ///   - limit: pairs that are read at most.
   ///   - progress: called with the number of pairs so far.
   /// - Throws: `malformedRow` with file, line and field for a row that cannot be read, a label outside the set, or
-  ///   a `pair_id` that two files share; `invalidArgument` where no row is left to train on.
+  ///   `pair_id`s that stand twice, counted and listed; `invalidArgument` where a file has no pairs, no record is of a
+  ///   pair, or no row is left to train on.
   public init(
     files: [String], teacher: TeacherFile?, student: any Student, settings: LossSettings,
     tokenizer: WordPieceTokenizer, maximumLength: Int, limit: Int? = nil, progress: (Int) -> Void = { _ in }
   ) throws {
     var (rows, counts) = ([TrainingRow](), Counts())
-    var seen: Set<String> = []
+    var (seen, queries): (Set<String>, Set<String>) = ([], [])
     let aspects = student.shape.aspects
     for path in files {
       let reader = try PairReader(path: path)
+      var (twice, isEmpty): ([GapList.Entry], Bool) = ([], counts.pairs < limit ?? .max)
       while counts.pairs < limit ?? .max, let row = try reader.next() {
+        isEmpty = false
         guard case .pair(let pair, let line) = row else {
-          if case .error(let error) = row { throw error.reason }
+          if case .error(let error) = row { try Self.note(error, in: &twice) }
           continue
         }
         let place = Place(file: path, line: line)
         guard seen.insert(pair.pairID).inserted else {
-          throw place.error(
-            "the pair_id \"\(pair.pairID)\" stands in an earlier file", "pair_id",
-            "Give every pair an id of its own over all files.")
+          twice.append(GapList.Entry(pairID: pair.pairID, line: line))
+          continue
         }
         counts.pairs += 1
+        queries.insert(Self.queryKey(pair))
         let label = try place.label(pair, student.shape.labels)
         let judgement = teacher?.judgements[pair.pairID].map { judgement in
           TrainingRow.Teacher(
@@ -87,6 +92,14 @@ public struct TrainingData: Sendable {
             label: label, teacher: judgement))
         if rows.count % 1024 == 0 { progress(rows.count) }
       }
+      try Self.refuse(twice, isEmpty: isEmpty, path)
+    }
+    if let teacher, counts.taught == 0, counts.pairs > 0 {
+      throw RetortError(
+        .invalidArgument,
+        "none of \(teacher.judgements.count) records is of one of the \(counts.pairs) pairs",
+        file: teacher.path, field: "pair_id",
+        remedy: "Give the teacher's records of these pairs, or --losses hard without --teacher.")
     }
     guard !rows.isEmpty else {
       throw RetortError(
@@ -95,9 +108,34 @@ public struct TrainingData: Sendable {
     }
     let lost = teacher.map { $0.judgements.keys.filter { !seen.contains($0) }.sorted() } ?? []
     counts.unmatchedRecords = lost.count
-    (self.rows, self.counts) = (rows, counts)
+    (self.rows, self.counts, self.queries) = (rows, counts, queries)
     unmatched = Array(lost.prefix(Self.shownUnmatched))
     hashes = try files.map { try SHA256.hash(file: $0) }
+  }
+
+  /// What tells queries apart: their words, whatever their case and the space between them.
+  static func queryKey(_ pair: Pair) -> String {
+    pair.query.lowercased().split(whereSeparator: \.isWhitespace).joined(separator: " ")
+  }
+
+  /// Keeps the place of a row whose id stood before.
+  ///
+  /// - Throws: what is wrong with any other row.
+  static func note(_ error: RowError, in twice: inout [GapList.Entry]) throws {
+    guard let pairID = error.pairID else { throw error.reason }
+    twice.append(GapList.Entry(pairID: pairID, line: error.line))
+  }
+
+  private static func refuse(_ twice: [GapList.Entry], isEmpty: Bool, _ path: String) throws {
+    if let error = GapList.repeated(
+      twice, file: path, rows: "rows", remedy: "Give every pair an id of its own, over all files.")
+    {
+      throw error
+    }
+    guard isEmpty else { return }
+    throw RetortError(
+      .invalidArgument, "the file has no pairs", file: path, field: "train",
+      remedy: "Give pairs with query and title, or leave the file out.")
   }
 
   /// A line of a file.
@@ -139,7 +177,13 @@ public struct HeldOutPairs: Sendable {
     path: String, student: any Student, tokenizer: WordPieceTokenizer, maximumLength: Int
   ) throws {
     let file = try GoldFile(path: path, labels: student.shape.labels)
-    if let bad = file.badRows.first { throw bad.reason }
+    var twice: [GapList.Entry] = []
+    for row in file.badRows { try TrainingData.note(row, in: &twice) }
+    if let error = GapList.repeated(
+      twice, file: path, rows: "rows", remedy: "Give every pair an id of its own.")
+    {
+      throw error
+    }
     if let first = file.unlabelled.first {
       throw RetortError(
         .malformedRow, "\(file.unlabelled.count) rows have no gold label", file: path, field: "label",

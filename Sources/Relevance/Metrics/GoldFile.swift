@@ -91,14 +91,34 @@ public struct GapList: Sendable, Equatable {
   public struct Entry: Sendable, Equatable {
     public let pairID: String
     public let line: Int?
+
+    public init(pairID: String, line: Int?) {
+      self.pairID = pairID
+      self.line = line
+    }
   }
 
   /// `a (line 3), b (line 9) and 4 more`.
-  static func text(_ entries: [Entry]) -> String {
+  public static func text(_ entries: [Entry]) -> String {
     let shown = entries.prefix(3).map { entry in
       entry.line.map { "\(entry.pairID) (line \($0))" } ?? entry.pairID
     }
     let rest = entries.count - shown.count
     return shown.joined(separator: ", ") + (rest > 0 ? " and \(rest) more" : "")
+  }
+
+  /// What is wrong with a file in which ids stand twice, all of them counted and the first few listed; nil where
+  /// there are none.
+  ///
+  /// - Parameter rows: what stands twice, such as `rows` or `records`.
+  public static func repeated(_ entries: [Entry], file: String, rows: String, remedy: String) -> RetortError?
+  {
+    guard let first = entries.first else { return nil }
+    return RetortError(
+      .malformedRow,
+      entries.count == 1
+        ? "the pair_id \"\(first.pairID)\" stands in earlier \(rows)"
+        : "\(entries.count) \(rows) have the pair_id of an earlier one: \(text(entries))",
+      file: file, field: "pair_id", position: first.line.map { "line \($0)" }, remedy: remedy)
   }
 }
