@@ -10,11 +10,11 @@ public final class AtomicFile {
   private var descriptor: Int32
   private var buffer: [UInt8] = []
 
-  /// Opens a temporary file beside `path`.
+  /// Opens a temporary file beside `path` for what is made of `inputs`.
   ///
   /// - Throws: `fileUnavailable` where the folder cannot be written, or where a folder, device or pipe has the
-  ///   name: taking its place would destroy it.
-  public init(path: String) throws {
+  ///   name: taking its place would destroy it; `invalidArgument` where it is one of the inputs.
+  public init(path: String, madeFrom inputs: [String] = []) throws {
     self.path = path
     temporaryPath = path + ".partial-\(getpid())"
     var info = stat()
@@ -23,12 +23,23 @@ public final class AtomicFile {
         .fileUnavailable, "the name belongs to something that is not a regular file", file: path,
         remedy: "Choose another name for the output.")
     }
+    for input in inputs where AtomicFile.isSame(path, input) {
+      throw RetortError(
+        .invalidArgument, "the output is the input", file: path, field: "output",
+        remedy: "Choose another name for the output: it would take the input's place.")
+    }
     descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else {
       throw RetortError(
         .fileUnavailable, "cannot create the file: \(String(cString: strerror(errno)))", file: path,
         remedy: "Check that the folder exists and that you may write there.")
     }
+  }
+
+  /// Whether two names are of one file.
+  private static func isSame(_ first: String, _ second: String) -> Bool {
+    var (a, b) = (stat(), stat())
+    return stat(first, &a) == 0 && stat(second, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino
   }
 
   deinit {

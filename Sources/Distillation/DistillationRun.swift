@@ -177,7 +177,7 @@ public final class DistillationRun {
   private static func checkWeights(_ student: any Student, _ folder: String, on backend: any TrainingBackend)
     throws
   {
-    for parameter in student.encoder.parameters
+    for parameter in student.encoder.parameters + student.modelHeads.map(\.parameter)
     where try !backend.sumOfSquares([parameter.value]).isFinite {
       throw RetortError(
         .malformedFile, "a weight is not a finite number", file: folder, field: parameter.name,

@@ -14,6 +14,7 @@ public final class Embedder: Sendable {
   /// Tokens that a batch holds at most, unless one text alone is longer.
   public let batchTokens: Int
   private let backend: any Backend
+  private let folder: String
 
   /// Floats of an embedding.
   public var width: Int { model.configuration.hiddenSize }
@@ -45,12 +46,13 @@ public final class Embedder: Sendable {
     self.maximumLength = input.maximumLength
     self.batchTokens = batchTokens
     self.backend = backend
+    self.folder = folder
     model = try ModelRegistry.loadEncoder(source, backend: backend, compute: compute, progress: progress)
   }
 
   /// The embeddings of texts; a text's vector has the same bits in any company.
   ///
-  /// - Throws: what the backend throws.
+  /// - Throws: what the backend throws; `malformedFile` where a number is not finite.
   public func embed(_ texts: [String]) throws -> Result {
     let encoded = try texts.map { try tokenizer.encode($0, maximumLength: maximumLength) }
     var result = Result(vectors: [Float](repeating: 0, count: texts.count * width), tokens: 0)
@@ -65,6 +67,7 @@ public final class Embedder: Sendable {
         }
       if recipe.normalizes { pooled = try backend.l2Normalize(pooled, epsilon: 1e-12) }
       let values = try backend.read(pooled)
+      try ModelOutput.check(values, folder: folder)
       for (row, index) in batch.enumerated() {
         result.vectors.replaceSubrange(
           index * width..<(index + 1) * width, with: values[row * width..<(row + 1) * width])

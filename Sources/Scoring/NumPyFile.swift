@@ -13,12 +13,12 @@ public final class NumPyFile {
   /// The header's room, enough for any number of rows, so that it can be written last.
   private static let headerBytes = 128
 
-  /// - Throws: `fileUnavailable` where the folder cannot be written.
-  public init(path: String, width: Int, element: Element) throws {
+  /// - Throws: `fileUnavailable` where the folder cannot be written; `invalidArgument` where the name is an input's.
+  public init(path: String, width: Int, element: Element, madeFrom inputs: [String] = []) throws {
     self.path = path
     self.width = width
     self.element = element
-    file = try AtomicFile(path: path)
+    file = try AtomicFile(path: path, madeFrom: inputs)
     try file.write(String(repeating: " ", count: NumPyFile.headerBytes))
   }
 

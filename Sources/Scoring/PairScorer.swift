@@ -15,6 +15,9 @@ public final class PairScorer: Sendable {
   /// Tokens that a batch holds at most, unless one pair alone is longer.
   public let batchTokens: Int
   private let backend: any Backend
+  private let folder: String
+  /// The encoder's.
+  let width: Int
 
   /// Tokens that keep both threads and caches of a processor busy.
   public static let defaultBatchTokens = 1024
@@ -51,12 +54,14 @@ public final class PairScorer: Sendable {
     self.maximumLength = input.maximumLength
     self.batchTokens = batchTokens
     self.backend = backend
+    self.folder = folder
+    width = source.configuration.hiddenSize
     model = try ModelRegistry.loadClassifier(source, backend: backend, compute: compute, progress: progress)
   }
 
   /// Logits and probabilities of pairs; a pair's have the same bits in any company.
   ///
-  /// - Throws: what the backend throws.
+  /// - Throws: what the backend throws; `malformedFile` where a logit is not a finite number.
   public func score(_ pairs: [(query: String, item: String)]) throws -> Result {
     try score(encode(pairs))
   }
@@ -76,7 +81,7 @@ public final class PairScorer: Sendable {
 
   /// Logits and probabilities of pairs that are tokens already.
   ///
-  /// - Throws: what the backend throws.
+  /// - Throws: what the backend throws; `malformedFile` where a logit is not a finite number.
   public func score(_ pairs: EncodedPairs) throws -> Result {
     let encoded = pairs.texts
     let width = labels.count
@@ -86,6 +91,7 @@ public final class PairScorer: Sendable {
       let packed = try PackedBatch(
         tokenIDs: batch.map { encoded[$0].ids }, typeIDs: batch.map { encoded[$0].typeIDs })
       let values = try backend.read(model.logits(backend.prepare(packed), on: backend))
+      try ModelOutput.check(values, folder: folder)
       for (row, index) in batch.enumerated() {
         let logits = values[row * width..<(row + 1) * width]
         result.logits.replaceSubrange(index * width..<(index + 1) * width, with: logits)

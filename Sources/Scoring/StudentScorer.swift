@@ -31,7 +31,7 @@ public enum StudentScorers {
   ///
   /// - Parameter maximumLength: tokens that texts are cut to; by default what the student was trained with.
   /// - Throws: what ``PairScorer`` and ``TwoTowerScorer`` throw; `malformedFile` where `retort.json` and
-  ///   `config.json` name different labels.
+  ///   `config.json` name different labels, or the heads are not those that it names.
   public static func open(
     folder: String, backend: any Backend, compute: ComputeMode = .auto, maximumLength: Int? = nil,
     batchTokens: Int = PairScorer.defaultBatchTokens
@@ -52,6 +52,9 @@ public enum StudentScorers {
           + scorer.labels.joined(separator: ", "),
         file: folder + "/" + StudentDescription.fileName, field: "labels",
         remedy: "Put back the files that 'retort distill' wrote together.")
+    }
+    if let description {
+      try StudentHeads.check(folder: folder, description, width: scorer.width)
     }
     return scorer
   }

@@ -40,6 +40,7 @@ public final class TwoTowerScorer: StudentScorer {
         .malformedFile, "the vectors are not normalised means", file: folder + "/modules.json",
         field: "type", remedy: "Put back the modules.json that 'retort distill' wrote.")
     }
+    try StudentHeads.check(folder: folder, description, width: embedder.width)
     labels = description.labels.map(\.name)
   }
 

@@ -39,6 +39,11 @@ struct BenchScore: ParsableCommand {
     while pairs.count < limit, let row = try reader.next() {
       if case .pair(let pair, _) = row { pairs.append((pair.query, pair.title)) }
     }
+    guard !pairs.isEmpty else {
+      throw RetortError(
+        .invalidArgument, "there is no pair to score", file: input, field: "input",
+        remedy: "Give pairs with query and title, and a --limit of at least 1.")
+    }
     let backend = try options.makeBackend()
     let scorer = try PairScorer(
       folder: ModelPath.resolve(student), backend: backend, compute: compute, maximumLength: maxLength,

@@ -43,12 +43,22 @@ struct BenchTrain: ParsableCommand {
   @OptionGroup var options: RunOptions
 
   func run() throws {
-    guard batch > 0, length > 2, steps > 0, pieceTokens > 0, (0..<1).contains(dropout) else {
-      throw ValidationError("Give positive counts, a --length of at least 3 and a --dropout below 1.")
+    guard (1...4096).contains(batch), (1...1_000_000).contains(steps), pieceTokens > 0,
+      (0..<1).contains(dropout)
+    else {
+      throw ValidationError(
+        "Give a --batch up to 4096, --steps up to a million, positive --piece-tokens, a --dropout below 1.")
     }
     let backend = try options.makeTrainingBackend()
     let folder = try ModelPath.resolve(initial)
     let source = try EncoderSource(folder: folder)
+    let longest = source.configuration.longestInput
+    guard (5...longest).contains(input == nil ? length : maxLength) else {
+      throw RetortError(
+        .invalidArgument, "texts of \(input == nil ? length : maxLength) tokens",
+        field: input == nil ? "length" : "max-length",
+        remedy: "Give a length from 5 to the model's \(longest).")
+    }
     let shape = StudentShape(labels: .standard, aspects: RationaleOutline.standard.names)
     let model = try student.make(source, shape: shape, seed: 1, on: backend)
     let settings = try LossSettings()

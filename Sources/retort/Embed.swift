@@ -52,9 +52,9 @@ struct Embed: ParsableCommand {
       folder: ModelPath.resolve(model), backend: options.makeBackend(), compute: compute,
       maximumLength: maxLength,
       batchTokens: batchTokens)
-    let vectors = try NumPyFile(path: output, width: embedder.width, element: dtype)
+    let vectors = try NumPyFile(path: output, width: embedder.width, element: dtype, madeFrom: [input])
     let idPath = output + ".ids.jsonl"
-    let ids = try AtomicFile(path: idPath)
+    let ids = try AtomicFile(path: idPath, madeFrom: [input])
     let bar = ProgressBar("Embedding", total: reader.byteCount, isEnabled: !options.json)
     let start = DispatchTime.now().uptimeNanoseconds
     var known: [String: Int] = [:]

@@ -42,7 +42,7 @@ struct ScoringPass {
   func run(input: String, output: String) throws -> Result {
     let places = try labels.places(among: scorer.labels)
     let reader = try PairReader(path: input)
-    let file = try AtomicFile(path: output)
+    let file = try AtomicFile(path: output, madeFrom: [input])
     let bar = ProgressBar("Scoring", total: reader.byteCount, isEnabled: showsProgress)
     let start = DispatchTime.now().uptimeNanoseconds
     var (window, result, isAtEnd) = ([Pair](), Result(), false)

@@ -140,6 +140,28 @@ import Transformers
     #expect(other?.code == .malformedFile && other?.field == "labels")
   }
 
+  @Test(arguments: StudentKind.allCases) func headsOfOtherAspectsAreRefused(kind: StudentKind) throws {
+    let exported = try Exported(kind)
+    let error = try exported.openingError("retort.json") { data in
+      let text = String(decoding: data, as: UTF8.self)
+      return Data(text.replacing("\"aspects\" : [", with: "\"aspects\" : [ \"one more\",").utf8)
+    }
+    #expect(error?.code == .malformedFile && error?.field?.hasPrefix("aspect_") == true)
+    #expect(error?.file == exported.folder + "/retort_heads.safetensors")
+  }
+
+  @Test(arguments: StudentKind.allCases) func modelThatGivesNoNumbersIsNamed(kind: StudentKind) throws {
+    let exported = try Exported(kind)
+    let url = URL(fileURLWithPath: exported.folder + "/model.safetensors")
+    var data = try Data(contentsOf: url)
+    let start = 8 + data.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
+    for place in start..<data.count { data[place] = 0xFF }
+    try data.write(to: url)
+    let scorer = try exported.open()
+    let error = retortError { _ = try scorer.scores(exported.pairs) }
+    #expect(error?.code == .malformedFile && error?.file == exported.folder)
+  }
+
   @Test(arguments: [
     ("\"format\" : 1", "\"format\" : 2", RetortError.Code.unsupported),
     ("\"max_length\" : 14", "\"max_length\" : -1", .malformedFile),

@@ -57,6 +57,7 @@ public final class Ablation {
     let cells = configuration.cells
     // Before hours of training: a folder that the last cell would stumble over.
     let finished = try cells.map { try isFinished($0) }
+    if finished.contains(false) { try checkInputs() }
     var outcomes: [(cell: AblationConfiguration.Cell, outcome: Outcome)] = []
     for (index, cell) in cells.enumerated() {
       report(.begins(cell, number: index + 1, of: cells.count))
@@ -87,6 +88,18 @@ public final class Ablation {
     } catch let error as RetortError where error.code == .diverged {
       return .diverged(error)
     }
+  }
+
+  /// Reads what only later cells and the table need.
+  private func checkInputs() throws {
+    if let teacher = configuration.teacher, configuration.losses.contains(where: { $0 != [.hard] }) {
+      _ = try TeacherFile(path: teacher, labels: labels)
+    }
+    guard let path = configuration.teacherDev else { return }
+    var job = EvaluationJob(
+      input: configuration.dev, labels: labels, bootstrap: try QueryBootstrap(resamples: 0, seed: 0))
+    job.gaps = .counted
+    _ = try job.evaluate(path)
   }
 
   /// Whether the cell's folder holds the student that it would train.
