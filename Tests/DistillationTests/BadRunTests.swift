@@ -15,8 +15,8 @@ import Testing
     return contents
   }
 
-  @Test(
-    arguments: [
+  @Test func numbersOutOfRangeAreRefusedByName() throws {
+    let changes: [(option: String, make: (inout DistillationSettings) -> Void)] = [
       ("epochs", { $0.epochs = .max }), ("epochs", { $0.epochs = 0 }), ("batch", { $0.batch = .max }),
       ("batch", { $0.batch = -1 }), ("batch-tokens", { $0.batchTokens = 0 }),
       ("slot-width", { $0.slotWidth = .max }), ("lr", { $0.learningRate = .nan }),
@@ -28,15 +28,14 @@ import Testing
       ("evaluate-every", { $0.evaluateEvery = 0 }), ("patience", { $0.patience = -1 }),
       ("limit", { $0.limit = 0 }), ("weights", { $0.weights["hard"] = -1 }),
       ("weights", { $0.weights["score"] = .nan }),
-    ] as [(String, @Sendable (inout DistillationSettings) -> Void)])
-  func numbersOutOfRangeAreRefusedByName(
-    field: String, change: @Sendable (inout DistillationSettings) -> Void
-  ) throws {
+    ]
     let tiny = try TinyRun()
-    var settings = tiny.settings(.representation)
-    change(&settings)
-    let error = retortError { _ = try tiny.run(settings) }
-    #expect(error?.code == .invalidArgument && error?.field == field)
+    for (option, change) in changes {
+      var settings = tiny.settings(.representation)
+      change(&settings)
+      let error = retortError { _ = try tiny.run(settings) }
+      #expect(error?.code == .invalidArgument && error?.field == option, "\(option)")
+    }
     #expect(!FileManager.default.fileExists(atPath: tiny.path("student")))
   }
 
@@ -160,7 +159,7 @@ import Testing
     var data = try Data(contentsOf: URL(fileURLWithPath: path))
     let header = data.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
     let start = 8 + header
-    for place in start..<start + 64 { data[place] = 0xFF }
+    for place in start..<data.count { data[place] = 0xFF }
     try data.write(to: URL(fileURLWithPath: path))
     let error = retortError { _ = try tiny.run(tiny.settings(.interaction)) }
     #expect(error?.code == .malformedFile && error?.file == tiny.model && error?.field != nil)

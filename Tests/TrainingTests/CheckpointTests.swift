@@ -71,7 +71,9 @@ import Testing
       let before = try task.bits()
       let error = thrownError { _ = try Remains(task, options) }
       #expect([.malformedFile, .fileUnavailable].contains(error?.code), sourceLocation: sourceLocation)
-      #expect(error?.file == path, sourceLocation: sourceLocation)
+      // A checksum that is lost tells of the file that it was of.
+      let named = file == "checksums.json" ? options.folder + "/checkpoint-6/" : path
+      #expect(error?.file?.hasPrefix(named) == true, sourceLocation: sourceLocation)
       #expect(try task.bits() == before, sourceLocation: sourceLocation)
       for name in others { try move(options.folder, name + "/hidden", name + "/state.json") }
       // With the one before it the run ends as if nothing had been, and the damaged one is kept.
@@ -79,7 +81,7 @@ import Testing
       let remains = try Remains(ToyTask(), options, warn: { warnings.append($0) })
       #expect(try remains == ResumeTests.undisturbed.get(), sourceLocation: sourceLocation)
       #expect(
-        warnings.count == 2 && warnings[0].hasPrefix(path) && warnings[1] == "going on from step 5",
+        warnings.count == 2 && warnings[0].hasPrefix(named) && warnings[1] == "going on from step 5",
         "\(warnings)", sourceLocation: sourceLocation)
       let kept = URL(fileURLWithPath: options.folder + "/damaged-checkpoint-6/" + file)
       #expect((try? Data(contentsOf: kept)) == bytes, sourceLocation: sourceLocation)
