@@ -21,6 +21,10 @@ public struct DistillationSettings: Sendable, Hashable, Codable {
   public var losses: [String] = LossTerm.allCases.map(\.rawValue)
   public var weights: [String: Double] = [:]
   public var temperature = 2.0
+  /// Whether the teacher's distributions are fitted to the human labels first.
+  public var calibratesTeacher = false
+  /// That fit.
+  public var teacherCalibration: TeacherCalibration?
   public var epochs = 3
   public var batch = 32
   public var batchTokens = StudentTrainer.defaultPieceTokens
@@ -50,6 +54,8 @@ public struct DistillationSettings: Sendable, Hashable, Codable {
     case student, losses, weights, temperature, epochs, batch, schedule, dropout, clip, seed, compute, backend
     case patience, watch, limit, aspects, inputs
     case baseModel = "base_model"
+    case calibratesTeacher = "calibrate_teacher"
+    case teacherCalibration = "teacher_calibration"
     case batchTokens = "batch_tokens"
     case maximumLength = "max_length"
     case learningRate = "learning_rate"
@@ -121,6 +127,11 @@ public final class DistillationRun {
         .invalidArgument, "the losses score and reasoning need a teacher", field: "teacher",
         remedy: "Give --teacher records of 'retort label', or --losses hard.")
     }
+    guard files.teacher != nil || !settings.calibratesTeacher else {
+      throw RetortError(
+        .invalidArgument, "there is no teacher to calibrate", field: "calibrate-teacher",
+        remedy: "Give --teacher records of 'retort label'.")
+    }
     let teacher = try files.teacher.map { try TeacherFile(path: $0, labels: labels) }
     source = try EncoderSource(folder: files.initial)
     let tokenizer = try WordPieceTokenizer(folder: files.initial)
@@ -131,13 +142,15 @@ public final class DistillationRun {
     try Self.checkWeights(student, files.initial, on: backend)
     let data = try TrainingData(
       files: files.train, teacher: teacher, student: student, settings: losses, tokenizer: tokenizer,
-      maximumLength: settings.maximumLength, limit: settings.limit, progress: progress)
+      maximumLength: settings.maximumLength, calibratesTeacher: settings.calibratesTeacher,
+      limit: settings.limit, progress: progress)
     let heldOut = try files.dev.map {
       try HeldOutPairs(
         path: $0, student: student, tokenizer: tokenizer, maximumLength: settings.maximumLength)
     }
     var settings = settings
     settings.aspects = shape.aspects
+    settings.teacherCalibration = data.calibration
     settings.backend = backend.device.backend
     settings.trainFiles = zip(files.train, data.hashes).map {
       DistillationSettings.Input(path: $0, sha256: $1, rows: data.counts.pairs)
@@ -253,7 +266,8 @@ public final class DistillationRun {
     var facts = [
       "student": settings.student.rawValue, "losses": settings.losses.sorted().joined(separator: ","),
       "weights": LossTerm.allCases.map { "\(trainer.settings.weight($0))" }.joined(separator: ","),
-      "temperature": "\(settings.temperature)", "max_length": "\(settings.maximumLength)",
+      "temperature": "\(settings.temperature)", "calibrate_teacher": "\(settings.calibratesTeacher)",
+      "max_length": "\(settings.maximumLength)",
       "batch_tokens": "\(settings.batchTokens)", "dropout": "\(settings.dropout)",
       "layer_decay": "\(settings.layerDecay)", "slot_width": "\(settings.slotWidth)",
       "compute": settings.compute, "backend": settings.backend, "watch": settings.watch,

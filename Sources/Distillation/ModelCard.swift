@@ -26,7 +26,7 @@ enum ModelCard {
       | labels, gains | \(labels.labels.map { "\($0.name) \($0.gain)" }.joined(separator: ", ")) |
       | losses | \(settings.losses.joined(separator: ", ")) |
       | pairs | \(counts.pairs), \(counts.labelled) with a human label, \(counts.taught) with a teacher's |
-      | epochs, batch, learning rate | \(settings.epochs), \(settings.batch), \(settings.learningRate) |
+      \(calibration(settings))| epochs, batch, learning rate | \(settings.epochs), \(settings.batch), \(settings.learningRate) |
       | longest text | \(settings.maximumLength) tokens |
       | seed | \(settings.seed) |
 
@@ -45,6 +45,14 @@ enum ModelCard {
       }
     }
     return text
+  }
+
+  private static func calibration(_ settings: DistillationSettings) -> String {
+    guard let fit = settings.teacherCalibration else { return "" }
+    return String(
+      format: "| the teacher's distributions | fitted to %d human labels, log loss %.3f to %.3f |\n",
+      fit.pairs,
+      fit.logLossBefore, fit.logLossAfter)
   }
 
   private static func use(_ isPair: Bool, _ labels: LabelSet) -> String {

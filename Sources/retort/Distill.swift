@@ -46,6 +46,10 @@ struct Distill: ParsableCommand {
   var weights = "1,1,0.3"
   @Option(help: "Temperature of the score distribution.")
   var temperature = 2.0
+  @Flag(
+    help:
+      "Fit the teacher's distributions to the human labels of the pairs that have both, before they teach.")
+  var calibrateTeacher = false
   @Option(help: "Passes over the training pairs.")
   var epochs = 3
   @Option(help: "Pairs of an optimiser step.")
@@ -165,6 +169,7 @@ struct Distill: ParsableCommand {
     settings.losses = try terms().map(\.rawValue)
     settings.weights = try weightList()
     settings.temperature = temperature
+    settings.calibratesTeacher = calibrateTeacher
     settings.epochs = epochs
     settings.batch = batch
     settings.batchTokens = batchTokens
@@ -191,6 +196,12 @@ struct Distill: ParsableCommand {
     Output.note(
       "\(counts.pairs) pairs, \(counts.labelled) with a label, \(counts.taught) with a teacher's record; "
         + "\(data.rows.count) train")
+    if let fit = data.calibration {
+      Output.note(
+        String(
+          format: "teacher fitted to %d human labels: temperature %.3f, log loss %.3f to %.3f", fit.pairs,
+          fit.temperature, fit.logLossBefore, fit.logLossAfter))
+    }
     for warning in run.warnings { Output.note("warning: \(warning)") }
   }
 

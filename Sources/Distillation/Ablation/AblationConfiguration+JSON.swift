@@ -49,9 +49,10 @@ extension AblationConfiguration {
   }
 
   private static let known = """
-    train, teacher, teacher_dev, dev, labels, output, init, students, losses, seeds, weights, temperature, epochs, \
-    batch, batch_tokens, learning_rate, schedule, warm_up, weight_decay, layer_decay, dropout, clip, max_length, \
-    slot_width, compute, watch, evaluate_every, patience, limit, checkpoint_seconds, resamples
+    train, teacher, teacher_dev, dev, labels, output, init, students, losses, seeds, weights, temperature, \
+    calibrate_teacher, epochs, batch, batch_tokens, learning_rate, schedule, warm_up, weight_decay, layer_decay, \
+    dropout, clip, max_length, slot_width, compute, watch, evaluate_every, patience, limit, checkpoint_seconds, \
+    resamples
     """
 
   private mutating func readGrid(_ field: AblationField) throws -> Bool {
@@ -80,6 +81,7 @@ extension AblationConfiguration {
   private mutating func readModel(_ field: AblationField) throws -> Bool {
     switch field.name {
     case "weights": shared.weights = try field.weights()
+    case "calibrate_teacher": shared.calibratesTeacher = try field.flag()
     case "temperature": shared.temperature = try field.number(SettingLimits.temperature)
     case "max_length": shared.maximumLength = try field.whole(5...(1 << 20))
     case "slot_width": shared.slotWidth = try field.whole(SettingLimits.slotWidth)
@@ -122,6 +124,10 @@ extension AblationConfiguration {
       ("seeds", seeds.count, Set(seeds).count), ("train", train.count, Set(train).count),
     ] where count != distinct {
       throw AblationField.problem(name, "an entry stands twice", "Name every one once.")
+    }
+    if teacher == nil, shared.calibratesTeacher {
+      throw AblationField.problem(
+        "calibrate_teacher", "there is no teacher", "Give \"teacher\" a file of records of 'retort label'.")
     }
     if teacher == nil, let index = losses.firstIndex(where: { $0 != [.hard] }) {
       throw AblationField.problem(
@@ -172,6 +178,11 @@ struct AblationField {
       throw problem("expected one of: \(Choice.allCases.map(\.rawValue).joined(separator: ", "))")
     }
     return choice
+  }
+
+  func flag() throws -> Bool {
+    guard case .bool(let flag) = value else { throw problem("expected true or false, found \(value.kind)") }
+    return flag
   }
 
   func whole(_ range: ClosedRange<Int>) throws -> Int {

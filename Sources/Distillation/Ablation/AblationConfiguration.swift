@@ -57,6 +57,8 @@ public struct AblationConfiguration: Sendable, Equatable {
     settings.losses = cell.losses.map(\.rawValue)
     settings.seed = cell.seed
     settings.baseModel = initial
+    // Such a cell reads no records.
+    if cell.losses == [.hard] { settings.calibratesTeacher = false }
     return settings
   }
 

@@ -10,6 +10,8 @@ public struct TrainingData: Sendable {
   public let unmatched: [String]
   /// SHA-256 of each file, in their order.
   public let hashes: [String]
+  /// What the teacher's distributions went through, where that was asked for.
+  public let calibration: TeacherCalibration?
   /// The distinct queries, as ``queryKey(_:)`` has them.
   let queries: Set<String>
 
@@ -40,6 +42,7 @@ public struct TrainingData: Sendable {
   /// Reads and tokenises.
   ///
   /// - Parameters:
+  ///   - calibratesTeacher: whether the teacher's distributions are fitted to the labels first.
   ///   - limit: pairs that are read at most.
   ///   - progress: called with the number of pairs so far.
   /// - Throws: `malformedRow` with file, line and field for a row that cannot be read, a label outside the set, or
@@ -47,7 +50,8 @@ public struct TrainingData: Sendable {
   ///   pair, or no row is left to train on.
   public init(
     files: [String], teacher: TeacherFile?, student: any Student, settings: LossSettings,
-    tokenizer: WordPieceTokenizer, maximumLength: Int, limit: Int? = nil, progress: (Int) -> Void = { _ in }
+    tokenizer: WordPieceTokenizer, maximumLength: Int, calibratesTeacher: Bool = false, limit: Int? = nil,
+    progress: (Int) -> Void = { _ in }
   ) throws {
     var (rows, counts) = ([TrainingRow](), Counts())
     var (seen, queries): (Set<String>, Set<String>) = ([], [])
@@ -108,6 +112,8 @@ public struct TrainingData: Sendable {
     }
     let lost = teacher.map { $0.judgements.keys.filter { !seen.contains($0) }.sorted() } ?? []
     counts.unmatchedRecords = lost.count
+    calibration = calibratesTeacher ? try TeacherCalibration(rows) : nil
+    rows = try calibration?.apply(to: rows, student.shape.labels) ?? rows
     (self.rows, self.counts, self.queries) = (rows, counts, queries)
     unmatched = Array(lost.prefix(Self.shownUnmatched))
     hashes = try files.map { try SHA256.hash(file: $0) }
