@@ -61,6 +61,25 @@ enum PageParts {
   /// A text from data whose direction is its own.
   static func isolated(_ text: String) -> Markup { "<bdi>\(text)</bdi>" }
 
+  /// A name from data that may break behind the signs that join its parts.
+  static func name(_ text: String) -> Markup {
+    var parts: [Markup] = []
+    var part = ""
+    for character in text {
+      part.append(character)
+      if "+_/-.,".contains(character) {
+        parts.append("\(part)")
+        part = ""
+      }
+    }
+    return "<bdi>\((parts + ["\(part)"]).joined(separator: "<wbr/>"))</bdi>"
+  }
+
+  /// A wide drawing, and another of the same for pages too narrow for its words.
+  static func drawings(wide: Markup, narrow: Markup) -> Markup {
+    "<div class=\"wide\">\(wide)</div><div class=\"narrow\">\(narrow)</div>"
+  }
+
   /// A drawing with its caption and, folded away, its numbers as a table.
   static func figure(_ svg: Markup, caption: Markup, data: Markup? = nil) -> Markup {
     let table: Markup = data.map { "<details><summary>The numbers as a table</summary>\($0)</details>" } ?? ""

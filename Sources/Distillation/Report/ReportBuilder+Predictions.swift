@@ -14,7 +14,7 @@ extension ReportBuilder {
       return PageParts.figure(
         chart.svg(id: "calibration-\(entry.index)"),
         caption:
-          "<b>\(PageParts.isolated(entry.run.name))</b>: expected calibration error \(Figure.text(error.value))\(interval)",
+          "<b>\(PageParts.name(entry.run.name))</b>: expected calibration error \(Figure.text(error.value))\(interval)",
         data: calibrationTable(evaluation.calibration))
     }
     return PageParts.paragraph(
@@ -109,7 +109,7 @@ extension ReportBuilder {
           rows: entry.aspects.map { .init(name: $0.aspect, series: entry.index, estimate: $0.estimate) },
           bounds: 0...1)
         return PageParts.figure(
-          chart.svg(id: "aspects-\(entry.index)"), caption: "<b>\(PageParts.isolated(entry.run.name))</b>",
+          chart.svg(id: "aspects-\(entry.index)"), caption: "<b>\(PageParts.name(entry.run.name))</b>",
           data: aspectTable(entry.aspects))
       })
     return content

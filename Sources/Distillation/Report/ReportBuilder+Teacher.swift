@@ -159,10 +159,11 @@ extension ReportBuilder {
   /// What runs were trained with, and what of it could not be read.
   var settingsSection: Markup? {
     var content: Markup = ""
-    let notes = runs.enumerated().flatMap { index, run in
-      run.notes.map { note in
-        runs.count > 1 ? "\(key(index, run.name)): \(note)" as Markup : "\(note)"
-      }
+    // A note that several runs share is said once.
+    let notes = distinct(runs.flatMap(\.notes)).map { note -> Markup in
+      let names = runs.enumerated().filter { $0.element.notes.contains(note) }
+      if names.count == runs.count { return "\(note)" }
+      return "\(names.map { key($0.offset, $0.element.name) }.joined(separator: ", ")): \(note)"
     }
     if !notes.isEmpty { content += "<h3>Not shown</h3>\n" + PageParts.list(notes) }
     if runs.count > 1 { content += differences }
