@@ -253,6 +253,59 @@ def complaints(events, url):
             yield f"a request for {data['request']['url'][:200]}"
 
 
+# Reads the table of the metrics section: of each run a value and an interval a metric.
+METRICS = r"""
+(() => [...document.querySelectorAll('#metrics table.metrics tbody tr')].map((row) =>
+  [...row.querySelectorAll('td')].map((cell) => [...cell.querySelectorAll('b, small')].map((e) => e.textContent))))()
+"""
+
+# In the order of the table's columns.
+NAMES = ("accuracy", "macro_f1", "weighted_f1", "auc", "spearman", "ndcg_at_10", "ece", "log_loss")
+
+
+def figure(value):
+    """A number as the page writes it."""
+    digits = f"{abs(value):.3f}"
+    return ("\u2212" if value < 0 and float(digits) != 0 else "") + digits
+
+
+def measured(folder, retort, scratch):
+    """What 'retort eval' finds for a run's predictions; None where the dev pairs are gone."""
+    run = pathlib.Path(folder)
+    dev = json.loads((run / "settings.json").read_text())["inputs"]["dev"]["path"]
+    how = json.loads((run / "evaluation.json").read_text())["settings"]
+    if not os.path.exists(dev):
+        return None
+    labels = pathlib.Path(scratch, "labels.json")
+    labels.write_text(json.dumps({"labels": json.loads((run / "retort.json").read_text())["labels"]}))
+    command = [
+        retort, "eval", "--predictions", run / "dev_predictions.jsonl", "--input", dev, "--labels", labels, "--json",
+        "--resamples", how["resamples"], "--seed", how["seed"],
+    ]
+    return json.loads(subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE).stdout)
+
+
+def cross_check(browser, report, retort, scratch):
+    """Compares the page's metrics with those that 'retort eval' finds in the runs' predictions."""
+    runs = [run for run in json.loads(pathlib.Path(report).read_text())["runs"] if run["metrics"]]
+    rows = browser.evaluate(METRICS)
+    if len(rows) != len(runs):
+        yield f"{len(rows)} runs in the table of metrics, {len(runs)} have metrics"
+        return
+    for run, row in zip(runs, rows):
+        found = measured(run["path"], retort, scratch)
+        if found is None:
+            print(f"  the dev pairs of {run['name']} are gone; its metrics are not compared")
+            continue
+        for name, cell in zip(NAMES, row):
+            metric = found[name]
+            wanted = [] if metric["value"] is None else [figure(metric["value"])]
+            if wanted and metric["low"] is not None:
+                wanted.append(f"[{figure(metric['low'])}, {figure(metric['high'])}]")
+            if wanted != cell:
+                yield f"{run['name']}: {name} is {' '.join(cell)} on the page, {' '.join(wanted)} in 'retort eval'"
+
+
 def check(browser, page, required, shots):
     url = pathlib.Path(page).resolve().as_uri()
     wrong = []
@@ -290,6 +343,8 @@ def main():
     parser.add_argument("--browser", required=True)
     parser.add_argument("--sections", default="")
     parser.add_argument("--shots")
+    parser.add_argument("--report", help="what 'retort report --json' printed of the one page")
+    parser.add_argument("--retort")
     options = parser.parse_args()
     required = [name for name in options.sections.split(",") if name]
     if options.shots:
@@ -301,6 +356,8 @@ def main():
             browser.open()
             for page in options.pages:
                 wrong = check(browser, page, required, options.shots)
+                if options.report:
+                    wrong += cross_check(browser, options.report, options.retort, profile)
                 failed = failed or bool(wrong)
                 print(f"{page}: {f'{len(wrong)} things wrong' if wrong else 'as it should be'}")
                 for words in wrong[:60]:

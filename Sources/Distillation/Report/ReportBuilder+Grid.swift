@@ -62,8 +62,7 @@ extension ReportBuilder {
     guard let low = difference.low, let high = difference.high, low.isFinite, high.isFinite else {
       return lines
     }
-    let range = "[\(Figure.text(low, signed: true)), \(Figure.text(high, signed: true))]"
-    lines += "<small>\(range)</small>"
+    lines += "<small>\(Figure.interval(low, high) ?? "")</small>"
     if low > 0 || high < 0 {
       lines +=
         IntervalWords.isBetter(value, 0, metric)

@@ -8,11 +8,11 @@ enum ReportStyle {
     --page:#fdfdfb;--ink:#1d2126;--soft:#565d66;--rule:#e4e4de;--grid:#ecece7;--panel:#f5f5f1;--link:#00588f;--shade:#0002;
     --c0:#0067a8;--c1:#b84a00;--c2:#007556;--c3:#9c3d78;--c4:#7d6200;--c5:#4a5fc1;--c6:#a3313f;--c7:#50606b}
     @media (prefers-color-scheme:dark){:root{
-    --page:#14171a;--ink:#e9e8e4;--soft:#a6adb5;--rule:#2f353b;--grid:#252a30;--panel:#1b1f23;--link:#7cc0f2;--shade:#0008;
+    --page:#14171a;--ink:#e9e8e4;--soft:#a6adb5;--rule:#2f353b;--grid:#252a30;--panel:#1b1f23;--link:#7cc0f2;--shade:#fff2;
     --c0:#62b2ee;--c1:#ff9352;--c2:#45cba3;--c3:#e793c5;--c4:#dcb64a;--c5:#a3b1ff;--c6:#ff8d93;--c7:#b4c0ca}}
     *{box-sizing:border-box}
     html{-webkit-text-size-adjust:100%}
-    body{margin:0 auto;padding:3.5rem 1.5rem 6rem;max-width:64.5rem;background:var(--page);color:var(--ink);
+    body{margin:0 auto;padding:3.5rem 1.5rem 6rem;max-width:68rem;background:var(--page);color:var(--ink);
     font:1rem/1.6 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue","Noto Sans",Arial,sans-serif;
     font-variant-numeric:tabular-nums}
     h1{font-size:2rem;line-height:1.2;font-weight:650;letter-spacing:-.015em;margin:0 0 .75rem;overflow-wrap:anywhere}
@@ -41,11 +41,11 @@ enum ReportStyle {
     tr>:first-child{padding-left:0}
     thead th:first-child{text-align:left}tr>:first-child{padding-left:0!important}
     td b{font-weight:600}
-    td small{display:block;font-size:.78rem;white-space:nowrap}
+    td small{display:block;font-size:.75rem;white-space:nowrap}
     .words td,.words thead th{text-align:left}
-    td{white-space:nowrap}.words td{max-width:38rem;white-space:normal}
-    .metrics td,.metrics th{padding-inline:.4rem}.metrics td{min-width:6.5rem}
-    .metrics th[scope=row]{min-width:7.5rem}.metrics th small{display:block;font-weight:400;font-size:.78rem}
+    td{white-space:nowrap}.words td{max-width:38rem;min-width:6.5rem;white-space:normal}
+    .metrics td,.metrics th{padding-inline:.35rem}.metrics td{min-width:6.5rem}
+    .metrics th[scope=row]{min-width:8.75rem}.metrics th small{display:block;font-weight:400;font-size:.75rem}
     .metrics .delta{margin-top:.3rem}.metrics small b{color:var(--ink)}
     .best b::after{content:" ▲";font-size:.65em;vertical-align:.2em;color:var(--soft)}
     .group th{padding-top:1.4rem;color:var(--soft);border-top:0}
@@ -74,6 +74,7 @@ enum ReportStyle {
     svg .line{fill:none;stroke:var(--c);stroke-width:1.75;stroke-linejoin:round;stroke-linecap:round}
     svg .main{stroke-width:2.5}
     svg .whisker{stroke:var(--c);stroke-width:2;stroke-linecap:round;opacity:.55}
+    svg .base{stroke:var(--soft);stroke-width:1.5}
     svg .gap{stroke:var(--c);stroke-width:5;opacity:.18}
     svg .dot{fill:var(--c);stroke:var(--page);stroke-width:1}
     svg .bar{fill:var(--c);opacity:.75}
@@ -107,10 +108,13 @@ enum ReportStyle {
     *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
     body{max-width:none;padding:0;font-size:10pt}nav,.skip{display:none}
     section{margin-top:1.5rem}h2,h3,caption,figcaption{break-after:avoid}figure,tr{break-inside:avoid}
-    .scroll,.drawing{overflow:visible}.scroll{background:none}
-    table{font-size:8pt}.metrics{font-size:7pt}.metrics td,.metrics th{padding-inline:.15rem}
+    section>p{break-after:avoid}
+    .scroll,.drawing{overflow:visible}.scroll{background:none;container-type:normal;break-inside:avoid}
+    table,caption,figcaption{font-size:8pt}caption{max-width:44rem}th,td,.words td,.grid th,.grid td{padding-inline:.3rem;min-width:0}
+    .metrics{font-size:7pt}.metrics td,.metrics th{padding-inline:.15rem}
     .metrics td{min-width:0}td small,.metrics th small{font-size:6pt}.metrics th[scope=row]{min-width:5rem}
-    .grid{grid-template-columns:1fr 1fr;gap:1rem}.grid.three{grid-template-columns:1fr 1fr 1fr}svg{min-width:0}
+    .grid{grid-template-columns:repeat(2,minmax(0,1fr));gap:1rem}
+    .grid.three{grid-template-columns:repeat(3,minmax(0,1fr))}svg{min-width:0}details:not(.settings){display:none}
     .settings::details-content{content-visibility:visible;block-size:auto}}
     """
 }

@@ -22,6 +22,8 @@ struct TeacherRecords: Sendable {
   let promptHashes: [String]
   /// Human labels by `pair_id`, where an input of the run has them.
   var gold: [String: Int] = [:]
+  /// Whether a run was trained with it.
+  var isTraining = true
 
   func record(_ pairID: String) -> TeacherRecord? {
     var low = 0
@@ -79,7 +81,8 @@ struct RunInputs {
     for index in runs.indices {
       guard let labels = runs[index].labels else { continue }
       do {
-        let file = try readTeacher(Source(path: path, sha256: nil), nil, labels)
+        var file = try readTeacher(Source(path: path, sha256: nil), nil, labels)
+        file.isTraining = false
         runs[index].add(file)
         isUsed = true
       } catch let error as RetortError {

@@ -7,6 +7,8 @@ struct WhiskerChart: Sendable {
     /// The number of its colour.
     let series: Int
     let estimate: MetricEstimate
+    /// What the value is to be held against, a short upright line.
+    var baseline: Double?
   }
 
   let title: String
@@ -71,6 +73,10 @@ struct WhiskerChart: Sendable {
     }
     chart.text(
       Figure.text(row.estimate.value), x: chart.right + 12, y: y + 4, style: "row-value")
+    if let baseline = row.baseline, baseline.isFinite {
+      let place = chart.px(baseline)
+      chart.add("<line class=\"base\" x1=\"\(place)\" y1=\"\(y - 8)\" x2=\"\(place)\" y2=\"\(y + 8)\"/>")
+    }
     guard let value = row.estimate.value, value.isFinite else { return }
     if let low = row.estimate.low, let high = row.estimate.high, low.isFinite, high.isFinite {
       chart.add(
