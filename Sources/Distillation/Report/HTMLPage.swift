@@ -39,7 +39,7 @@ struct HTMLPage: Sendable {
       <body>
       <a class="skip" href="#main">Skip to the content</a>
       <header>
-      <h1>\(title)</h1>
+      <h1>\(PageParts.name(title))</h1>
       \(lead)
       <nav aria-label="Contents"><ol>
       \(contents)

@@ -46,7 +46,7 @@ extension ReportBuilder {
       rows: metrics.map { .init(name: $0.title, series: 0, estimate: entry.report.overall[$0]) },
       bounds: (lowest < 0 ? -1 : 0)...1, width: 760)
     var narrow = chart
-    (narrow.width, narrow.nameWidth) = (400, 130)
+    (narrow.width, narrow.nameWidth) = (400, 138)
     return PageParts.figure(
       PageParts.drawings(wide: chart.svg(id: "metrics-0"), narrow: narrow.svg(id: "metrics-n")),
       caption: "Dots are values, whiskers their 95 % intervals. Calibration error is better the lower it is.")

@@ -99,7 +99,8 @@ enum ReportStyle {
     .rationale{white-space:pre-wrap;font-size:.85rem;line-height:1.5;margin:0;max-width:none;color:var(--ink)}
     .tag{display:inline-block;font-size:.8rem;color:var(--soft);margin-right:1rem}
     code{font:.85em ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
-    @media screen and (max-width:46rem){.wide{display:none}.narrow{display:block}}
+    @media screen and (max-width:46rem){.wide{display:none}.narrow{display:block}
+    .matrix td{min-width:4.2rem}.matrix th[scope=row]{min-width:5rem}}
     @media (max-width:46rem){body{padding-top:2rem}.example .sides{grid-template-columns:1fr}section{margin-top:3rem}}
     @media (forced-colors:active){svg .line,svg .whisker{stroke:CanvasText}svg .dot,svg .bar{fill:CanvasText}}
     @media print{

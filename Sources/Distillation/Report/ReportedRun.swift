@@ -44,6 +44,18 @@ public struct ReportedRun: Sendable {
     teachers.append(file)
   }
 
+  /// Says where there are fewer predictions than were evaluated.
+  mutating func noteMissingPredictions() {
+    guard let evaluated = evaluation?.overall.counts.pairs, !predictions.isEmpty,
+      predictions.count < evaluated
+    else {
+      return
+    }
+    notes.append(
+      "dev_predictions.jsonl has \(predictions.count) predictions, fewer than the \(evaluated) that evaluation.json is of."
+    )
+  }
+
   /// Says what a report lacks where the teacher has not judged the pairs that the student was measured on.
   mutating func noteMissingVerdicts() {
     guard !predictions.isEmpty, !predictions.keys.contains(where: { teacherRecord($0) != nil }) else {

@@ -50,11 +50,15 @@ public struct RunFolder {
         run.notes.append("dev_predictions.jsonl is not shown: without retort.json its labels are unknown.")
       }
     }
+    run.noteMissingPredictions()
     let absences = [
-      ("retort.json", "so the student's kind and labels are not stated"),
+      ("retort.json", "so the label set is not known and the teacher is not shown"),
       ("settings.json", "so settings, inputs and the teacher are not shown"),
       ("training.jsonl", "so there are no curves"),
-      ("evaluation.json", "so there are no metrics: training may still be going on"),
+      (
+        "evaluation.json",
+        "so there are no metrics: the run is still going on, or was ended before its evaluation"
+      ),
       ("dev_predictions.jsonl", "so single predictions are not shown"),
     ]
     for (name, consequence) in absences where file(name) == nil {
