@@ -8,17 +8,25 @@ struct Report: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Writes one page about training runs: metrics, ablation, curves, calibration, disagreements.",
     discussion: """
-      A run is the output folder of 'retort distill'; one that is still training shows what it has so far. The page
-      needs no network and no script. Inputs that the runs name are read where they still are what they were: the dev
-      pairs and the teacher's records give the examples in which student and teacher disagree.
+      A run is the output folder of 'retort distill'; one that is still training shows what it has so far. The output
+      folder of 'retort ablate' stands for all of its runs and brings its table. The page needs no network and no
+      script. Inputs that the runs name are read where they still are what they were. Where the teacher has also
+      judged the dev pairs, its records, passed with --teacher, show by aspect how far a student agrees with it, and
+      examples in which it does not.
 
-      Example: retort report --run runs/hard runs/score --output report.html
+      Example: retort report --run runs/hard runs/score --teacher dev-labels.jsonl --output report.html
       """)
 
   @Option(
     name: .customLong("run"), parsing: .upToNextOption,
-    help: ArgumentHelp("Folders of training runs.", valueName: "folder"))
+    help: ArgumentHelp("Folders of training runs, or of grids of them.", valueName: "folder"))
   var folders: [String]
+  @Option(
+    name: .customLong("teacher"), parsing: .upToNextOption,
+    help: ArgumentHelp(
+      "Records of 'retort label' beyond those that the runs were trained with, as of the dev pairs.",
+      valueName: "file"))
+  var teachers: [String] = []
   @Option(help: "The page to write.")
   var output: String
   @Option(help: "Disagreements of student and teacher to show at most.")
@@ -34,8 +42,9 @@ struct Report: ParsableCommand {
   }
 
   func run() throws {
-    let runs = try RunFolder.read(folders)
-    let builder = ReportBuilder(runs: runs, examples: examples, title: title)
+    let runs = try RunFolder.read(folders, teachers: teachers)
+    let grids = try ReportedGrid.read(folders, runs: runs)
+    let builder = ReportBuilder(runs: runs, grids: grids, examples: examples, title: title)
     let page = builder.html
     let file = try AtomicFile(path: output)
     try file.write(page)

@@ -109,7 +109,8 @@ import Testing
     #expect(run.losses == ["hard", "score"])
     #expect(run.pairs.isEmpty && run.teachers.isEmpty)
     #expect(
-      run.notes.count == 2 && run.notes[0].contains("changed since") && run.notes[1].contains("gone.jsonl"))
+      run.notes.count == 3 && run.notes[0].contains("changed since") && run.notes[1].contains("gone.jsonl")
+        && run.notes[2].contains("--teacher"))
   }
 
   @Test func namesTellFoldersApart() throws {

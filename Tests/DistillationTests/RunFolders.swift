@@ -94,7 +94,7 @@ final class RunFolders {
     let dev: [String: Any] = ["auc": 0.75, "macro_f1": ["value": 0.5]]
     log.append(["step": 6, "epoch": 1, "dev": dev])
     try write("\(name)/training.jsonl", lines: log)
-    try write("\(name)/timing.jsonl", lines: (1...6).map { ["step": $0, "seconds": 0.5] })
+    try write("\(name)/timing.jsonl", lines: (1...6).map { ["step": $0, "step_seconds": 0.5] })
     let predicted = (0..<16).map { $0 % shift == 0 ? ($0 + 1) % 3 : $0 % 3 }
     try write(
       "\(name)/dev_predictions.jsonl",

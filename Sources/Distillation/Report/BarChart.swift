@@ -36,8 +36,9 @@ struct BarChart: Sendable {
         width="\(max(0, end - chart.left))" height="\(BarChart.rowHeight - 10)"/>
         """)
       let share = total > 0 ? Double(bar.count) / Double(total) : nil
+      let percent = bar.count > 0 && (share ?? 1) < 0.005 ? "<1 %" : Figure.percent(share, decimals: 0)
       chart.text(
-        "\(Figure.count(bar.count)) · \(Figure.percent(share, decimals: 0))", x: end + 8, y: y + 17,
+        "\(Figure.count(bar.count)) · \(percent)", x: end + 8, y: y + 17,
         style: "row-value")
     }
     chart.add(

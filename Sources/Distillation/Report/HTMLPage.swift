@@ -39,7 +39,7 @@ struct HTMLPage: Sendable {
       <body>
       <a class="skip" href="#main">Skip to the content</a>
       <header>
-      <h1>\(title)</h1>
+      <h1>\(PageParts.name(title))</h1>
       \(lead)
       <nav aria-label="Contents"><ol>
       \(contents)
@@ -60,6 +60,25 @@ struct HTMLPage: Sendable {
 enum PageParts {
   /// A text from data whose direction is its own.
   static func isolated(_ text: String) -> Markup { "<bdi>\(text)</bdi>" }
+
+  /// A name from data that may break behind the signs that join its parts.
+  static func name(_ text: String) -> Markup {
+    var parts: [Markup] = []
+    var part = ""
+    for character in text {
+      part.append(character)
+      if "+_/-.,".contains(character) {
+        parts.append("\(part)")
+        part = ""
+      }
+    }
+    return "<bdi>\((parts + ["\(part)"]).joined(separator: "<wbr/>"))</bdi>"
+  }
+
+  /// A wide drawing, and another of the same for pages too narrow for its words.
+  static func drawings(wide: Markup, narrow: Markup) -> Markup {
+    "<div class=\"wide\">\(wide)</div><div class=\"narrow\">\(narrow)</div>"
+  }
 
   /// A drawing with its caption and, folded away, its numbers as a table.
   static func figure(_ svg: Markup, caption: Markup, data: Markup? = nil) -> Markup {

@@ -23,6 +23,19 @@ struct LineChart: Sendable {
   var labelWidth = 128.0
   var startsAtZero = false
 
+  /// Room for names at the ends of the lines.
+  static let nameWidth = 132.0
+
+  /// Whether names at the ends of lines are whole and few enough to stand apart.
+  static func haveRoom(_ names: [String]) -> Bool {
+    names.count <= 8 && names.allSatisfy { $0.count <= Figure.characters(in: nameWidth - 8) }
+  }
+
+  /// What lines of runs need at their ends: nothing where there is one, or where a legend names them.
+  static func labelWidth(_ series: [Series]) -> Double {
+    series.count > 1 && haveRoom(series.map(\.name)) ? nameWidth : 16
+  }
+
   /// The chart with its axes drawn, for tests to ask for coordinates.
   var chart: SVGChart {
     let values = series.flatMap { $0.points.compactMap(\.y) }
@@ -69,7 +82,7 @@ struct LineChart: Sendable {
 
   /// Names beside the lines' ends, moved apart where they would overlap.
   private func drawNames(_ chart: inout SVGChart) {
-    guard series.count > 1 else { return }
+    guard series.count > 1, labelWidth > 40 else { return }
     var names: [(y: Double, line: Series)] = series.compactMap { line in
       line.points.last { $0.y?.isFinite == true }.flatMap { $0.y }.map { (chart.py($0), line) }
     }

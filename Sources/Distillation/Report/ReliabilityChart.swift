@@ -48,7 +48,7 @@ struct ReliabilityChart: Sendable {
   }
 
   private var description: String {
-    let total = bins.reduce(0) { $0 + $1.pairs }
+    let total = bins.reduce(0) { $0 &+ $1.pairs }
     let parts = bins.compactMap { bin in
       bin.accuracy.map {
         "confidence \(Figure.text(bin.confidence, decimals: 2)), right \(Figure.text($0, decimals: 2)), "
@@ -63,9 +63,9 @@ struct ReliabilityChart: Sendable {
   private func drawCounts(_ chart: inout SVGChart) {
     let base = chart.height - 42
     let room = ReliabilityChart.stripHeight - 12
-    let most = Double(max(1, bins.map(\.pairs).max() ?? 1))
+    let most = max(1, bins.map(\.pairs).max() ?? 1)
     for bin in bins where bin.pairs > 0 {
-      let height = max(1, Double(bin.pairs) / most * room)
+      let height = max(1, Double(bin.pairs) / Double(most) * room)
       let start = chart.px(bin.low) + 1
       chart.add(
         """
@@ -77,7 +77,7 @@ struct ReliabilityChart: Sendable {
     }
     chart.add(
       "<line class=\"axis\" x1=\"\(chart.left)\" y1=\"\(base)\" x2=\"\(chart.right)\" y2=\"\(base)\"/>")
-    chart.text(Figure.count(Int(most)), x: chart.left - 8, y: base - room + 8, anchor: "end", style: "tick")
+    chart.text(Figure.count(most), x: chart.left - 8, y: base - room + 8, anchor: "end", style: "tick")
     chart.text("0", x: chart.left - 8, y: base + 4, anchor: "end", style: "tick")
     for tick in chart.x.ticks {
       chart.text(chart.x.label(tick), x: chart.px(tick), y: base + 17, anchor: "middle", style: "tick")

@@ -1,11 +1,20 @@
 import Relevance
 
 extension ReportBuilder {
-  /// What each loss adds, by student, where the runs differ in losses or student.
+  /// What each loss adds, by student: the grids' own tables, and other runs where they differ in losses or student.
   var ablationSection: Markup? {
-    let kinds = Set(evaluated.map { "\($0.run.student ?? "") \($0.run.losses)" })
-    guard evaluated.count > 1, kinds.count > 1 else { return nil }
-    let students = distinct(evaluated.map { $0.run.student ?? "" })
+    var content: Markup = ""
+    for grid in grids { content += gridTable(grid) }
+    let others = evaluated.filter { entry in !grids.contains { $0.holds(entry.run) } }
+    content += singles(others) ?? ""
+    return content == "" ? nil : content
+  }
+
+  /// Runs side by side, of which only single intervals are known.
+  private func singles(_ entries: [Member]) -> Markup? {
+    let kinds = Set(entries.map { "\($0.run.student ?? "") \($0.run.losses)" })
+    guard entries.count > 1, kinds.count > 1 else { return nil }
+    let students = distinct(entries.map { $0.run.student ?? "" })
     var content = PageParts.paragraph(
       """
       Below each value is its difference to the run on human labels alone (<i>hard</i>) of the same student, and whether \
@@ -13,15 +22,7 @@ extension ReportBuilder {
       runs on the same pairs and finds smaller differences. Runs with one seed each do not show how much a seed moves.
       """)
     for student in students {
-      let members = evaluated.filter { ($0.run.student ?? "") == student }
-      content += table(student, members)
-      content += PageParts.list(
-        Metric.allCases.compactMap { metric in
-          IntervalWords.sentence(
-            metric, members.map { (rowName($0.run, members.map(\.run)), $0.report.overall[metric]) }
-          )
-          .map { "<b>\(metric.title)</b>: \($0)" }
-        })
+      content += table(student, entries.filter { ($0.run.student ?? "") == student })
     }
     return content
   }

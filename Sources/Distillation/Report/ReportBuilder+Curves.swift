@@ -37,24 +37,32 @@ extension ReportBuilder {
         return .init(name: part, series: colour(part, place), points: points)
       }
     }
+    let epochs = run.log.epochStarts
     let chart = LineChart(
       title: "Loss of \(run.name)", xTitle: "step", yTitle: "loss", series: series,
-      marks: run.log.epochStarts.map { ($0.step, "epoch \($0.epoch) starts") }, width: width,
+      marks: epochs.map { ($0.step, "epoch \($0.epoch) starts") }, width: width,
       labelWidth: width > 600 ? 110 : 84, startsAtZero: true)
     let unusable = steps.count { $0.loss == nil }
     let warning: Markup = unusable > 0 ? " \(Figure.count(unusable)) steps had no finite loss." : ""
     let per = (steps.count + ReportBuilder.curvePoints - 1) / ReportBuilder.curvePoints
     let mean: Markup = per > 1 ? " Each point is the mean of \(per) steps." : ""
     let weights: Markup = parts.count > 1 ? " Parts are unweighted." : ""
+    let starts: Markup = epochs.isEmpty ? "" : " Upright lines: a further epoch starts."
     let name: Markup =
-      runs.count > 1 ? "<b>\(PageParts.isolated(run.name))</b>: training loss." : "<b>Training loss.</b>"
+      runs.count > 1 ? "<b>\(PageParts.name(run.name))</b>: training loss." : "<b>Training loss.</b>"
     let last = steps.last
     let summary =
       "Total loss from \(Figure.compact(series[0].points.first?.y)) to \(Figure.compact(series[0].points.last?.y)) "
       + "over \(Figure.count(steps.count)) logged steps; the last is step \(Figure.compact(last?.step))."
+    var drawing = chart.svg(id: "loss-\(index)", description: summary)
+    if width > 600 {
+      var narrow = chart
+      (narrow.width, narrow.labelWidth) = (480, 84)
+      drawing = PageParts.drawings(
+        wide: drawing, narrow: narrow.svg(id: "loss-\(index)-n", description: summary))
+    }
     return PageParts.figure(
-      chart.svg(id: "loss-\(index)", description: summary), caption: "\(name)\(weights)\(mean)\(warning)",
-      data: curveTable(series))
+      drawing, caption: "\(name)\(weights)\(mean)\(starts)\(warning)", data: curveTable(series))
   }
 
   /// A known loss has the same colour in every run.
@@ -106,8 +114,7 @@ extension ReportBuilder {
       let title = metric?.title ?? name
       let chart = LineChart(
         title: "\(title) on the dev set", xTitle: "step", yTitle: nil, series: series, width: 480,
-        height: 230,
-        labelWidth: series.count > 1 ? 132 : 16)
+        height: 230, labelWidth: LineChart.labelWidth(series))
       let words = series.map { line in
         "\(line.name): \(Figure.compact(line.points.first?.y)) at first, \(Figure.compact(line.points.last?.y)) at last"
       }
@@ -117,7 +124,7 @@ extension ReportBuilder {
         chart.svg(id: "dev-\(place)", description: words.joined(separator: "; ")),
         caption: "<b>\(title)</b> on the dev set\(direction)", data: devTable(series))
     }
-    return "<h3>On the dev set during training</h3>\n" + PageParts.grid(figures)
+    return "<h3>On the dev set during training</h3>\n" + legend(unlessNamed: logged) + PageParts.grid(figures)
   }
 
   private func devTable(_ series: [LineChart.Series]) -> Markup {
@@ -145,13 +152,19 @@ extension ReportBuilder {
       guard !series.isEmpty else { return nil }
       let chart = LineChart(
         title: kind.0, xTitle: "step", yTitle: nil, series: series, width: 480, height: 210,
-        labelWidth: series.count > 1 ? 132 : 16, startsAtZero: true)
+        labelWidth: LineChart.labelWidth(series), startsAtZero: true)
       let words = series.map { "\($0.name): \(Figure.compact($0.points.compactMap(\.y).max())) at most" }
       return PageParts.figure(
         chart.svg(id: "optimiser-\(place)", description: words.joined(separator: "; ")),
         caption: "<b>\(kind.0)</b>", data: curveTable(series))
     }
-    return figures.isEmpty ? "" : "<h3>Optimiser</h3>\n" + PageParts.grid(figures)
+    return figures.isEmpty
+      ? "" : "<h3>Optimiser</h3>\n" + legend(unlessNamed: logged) + PageParts.grid(figures)
+  }
+
+  /// The names of the lines, where their drawings leave them out.
+  private func legend(unlessNamed logged: [(index: Int, run: ReportedRun)]) -> Markup {
+    logged.count < 2 || LineChart.haveRoom(logged.map(\.run.name)) ? "" : legend(logged)
   }
 
   /// Steps, time and rates, as a table.

@@ -24,6 +24,9 @@ extension ReportBuilder {
 
   /// Why metrics must not be compared, where the runs were measured on different pairs.
   private var comparability: String? {
+    if Set(evaluated.map { $0.run.labels?.json }).count > 1 {
+      return "These runs have different label sets, so their metrics are not comparable."
+    }
     let files = evaluated.map { entry in
       entry.run.settings.first { $0.key == "inputs.dev.sha256" }?.value
         ?? "\(entry.report.overall.counts.pairs) \(entry.report.settings.input)"
@@ -42,8 +45,10 @@ extension ReportBuilder {
       title: "Metrics of \(entry.run.name)",
       rows: metrics.map { .init(name: $0.title, series: 0, estimate: entry.report.overall[$0]) },
       bounds: (lowest < 0 ? -1 : 0)...1, width: 760)
+    var narrow = chart
+    (narrow.width, narrow.nameWidth) = (400, 138)
     return PageParts.figure(
-      chart.svg(id: "metrics-0"),
+      PageParts.drawings(wide: chart.svg(id: "metrics-0"), narrow: narrow.svg(id: "metrics-n")),
       caption: "Dots are values, whiskers their 95 % intervals. Calibration error is better the lower it is.")
   }
 
@@ -68,20 +73,25 @@ extension ReportBuilder {
   func metricsTable(
     _ rows: [(name: Markup, evaluation: Evaluation)], caption: Markup, marksBest: Bool = true
   ) -> Markup {
-    let head: [Markup] = [""] + Metric.allCases.map { "\($0.title)" } + ["Pairs", "Queries"]
+    let head: [Markup] = [""] + Metric.allCases.map { "\($0.title)" }
+    let counts = rows.map { row -> Markup in
+      let counts = row.evaluation.counts
+      return "\(Figure.count(counts.pairs)) pairs, \(Figure.count(counts.queries)) queries"
+    }
+    // What all rows have in common is said once.
+    let common = counts.first.flatMap { first in counts.allSatisfy { $0 == first } ? first : nil }
     let best = Metric.allCases.map { metric in
       marksBest && rows.count > 1 ? IntervalWords.best(rows.map { $0.evaluation[metric] }, metric) : nil
     }
     return PageParts.table(
-      caption: caption, head: head,
+      caption: common.map { "\(caption) \($0)." } ?? caption, head: head,
       rows: rows.enumerated().map { place, row in
         let values = zip(Metric.allCases, best).map { metric, best in
           let estimate = row.evaluation[metric]
           let text = PageParts.estimate(estimate.value, estimate.low, estimate.high)
           return best == place ? "<span class=\"best\">\(text)</span>" as Markup : text
         }
-        let counts = row.evaluation.counts
-        return [row.name] + values + ["\(Figure.count(counts.pairs))", "\(Figure.count(counts.queries))"]
+        return [common == nil ? "\(row.name)<small>\(counts[place])</small>" : row.name] + values
       }, style: "metrics")
   }
 
@@ -114,17 +124,30 @@ extension ReportBuilder {
         marksBest: false)
       return content + notes(rows.dropFirst().map { ($0.0, $0.1) })
     }
-    content += PageParts.grid(slices.enumerated().map { tailPanel($0.offset, $0.element) })
+    content += PageParts.grid(slices.enumerated().compactMap { tailPanel($0.offset, $0.element) })
     for slice in slices {
       let rows = evaluated.compactMap { entry in
         entry.report.slices[slice].map { (key(entry.index, entry.run.name), $0) }
       }
-      content += metricsTable(rows, caption: "\(title(slice)): each value with its 95 % interval.")
+      content += metricsTable(rows, caption: "<b>\(title(slice))</b>: each value with its 95 % interval.")
     }
-    return content
+    return content + tailNotes(slices)
   }
 
-  private func tailPanel(_ index: Int, _ slice: String) -> Markup {
+  /// Why metrics of a slice are not defined; what holds of all runs is said once.
+  private func tailNotes(_ slices: [String]) -> Markup {
+    let notes = slices.flatMap { slice in
+      evaluated.flatMap { entry in
+        (entry.report.slices[slice]?.notes ?? [:]).map { note in
+          "\(title(slice)), \(Metric(rawValue: note.key)?.title ?? note.key): \(note.value)."
+        }.sorted()
+      }
+    }
+    return PageParts.list(distinct(notes).map { "\($0)" })
+  }
+
+  private func tailPanel(_ index: Int, _ slice: String) -> Markup? {
+    guard evaluated.contains(where: { $0.report.slices[slice]?[.auc].value != nil }) else { return nil }
     let chart = WhiskerChart(
       title: "AUC, \(title(slice))",
       rows: evaluated.compactMap { entry in

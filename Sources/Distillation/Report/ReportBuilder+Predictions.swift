@@ -14,7 +14,7 @@ extension ReportBuilder {
       return PageParts.figure(
         chart.svg(id: "calibration-\(entry.index)"),
         caption:
-          "<b>\(PageParts.isolated(entry.run.name))</b>: expected calibration error \(Figure.text(error.value))\(interval)",
+          "<b>\(PageParts.name(entry.run.name))</b>: expected calibration error \(Figure.text(error.value))\(interval)",
         data: calibrationTable(evaluation.calibration))
     }
     return PageParts.paragraph(
@@ -96,7 +96,8 @@ extension ReportBuilder {
     var content = PageParts.paragraph(
       """
       Share of dev pairs on which the student's verdict is the teacher's, with Wilson's 95 % interval. “Always one \
-      verdict” is what giving the teacher's most frequent verdict every time would reach; kappa is agreement beyond chance.
+      verdict”, an upright line in the drawings, is what giving the teacher's most frequent verdict every time would \
+      reach; kappa is agreement beyond chance.
       """)
     if shown.contains(where: { $0.run.student == "representation" }) {
       content += PageParts.paragraph(
@@ -106,10 +107,13 @@ extension ReportBuilder {
       shown.map { entry in
         let chart = WhiskerChart(
           title: "Agreement with the teacher, \(entry.run.name)",
-          rows: entry.aspects.map { .init(name: $0.aspect, series: entry.index, estimate: $0.estimate) },
+          rows: entry.aspects.map {
+            .init(
+              name: $0.aspect, series: entry.index, estimate: $0.estimate, baseline: $0.constantShare)
+          },
           bounds: 0...1)
         return PageParts.figure(
-          chart.svg(id: "aspects-\(entry.index)"), caption: "<b>\(PageParts.isolated(entry.run.name))</b>",
+          chart.svg(id: "aspects-\(entry.index)"), caption: "<b>\(PageParts.name(entry.run.name))</b>",
           data: aspectTable(entry.aspects))
       })
     return content

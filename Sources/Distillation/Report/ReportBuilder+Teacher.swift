@@ -10,7 +10,7 @@ extension ReportBuilder {
     let found = Disagreement.of(shown.run, limit: examples)
     guard found.compared > 0, let labels = shown.run.labels else { return nil }
     let share = Figure.percent(Double(found.differing) / Double(found.compared))
-    let name: Markup = runs.count > 1 ? "Student: \(key(shown.index, shown.run.name)). " : ""
+    let name: Markup = runs.count > 1 ? "Student: <b>\(PageParts.name(shown.run.name))</b>. " : ""
     var content = PageParts.paragraph(
       """
       \(name)Of \(Figure.count(found.compared)) dev pairs that the teacher has judged, the student gives \
@@ -85,9 +85,12 @@ extension ReportBuilder {
   var teacherSection: Markup? {
     var seen: Set<String> = []
     var content: Markup = ""
-    for run in runs {
-      for file in run.teachers where seen.insert(file.path).inserted {
-        content += teacher(file, aspects: run.aspects, place: seen.count)
+    let aspects = runs.first { !$0.aspects.isEmpty }?.aspects ?? []
+    for isTraining in [true, false] {
+      for run in runs {
+        for file in run.teachers where file.isTraining == isTraining && seen.insert(file.path).inserted {
+          content += teacher(file, aspects: run.aspects.isEmpty ? aspects : run.aspects, place: seen.count)
+        }
       }
     }
     return seen.isEmpty ? nil : content
@@ -127,7 +130,8 @@ extension ReportBuilder {
         return .init(
           name: "\(Figure.text(low, decimals: 1)) to \(Figure.text(high, decimals: 1))", count: count)
       })
-    var content: Markup = "<h3><code>\(Figure.shortened(file.path, to: 300))</code></h3>\n"
+    let role: Markup = file.isTraining ? "Trained on" : "Beside"
+    var content: Markup = "<h3>\(role) <code>\(Figure.shortened(file.path, to: 300))</code></h3>\n"
     content += PageParts.list(facts)
     content += PageParts.grid([
       PageParts.figure(labelChart.svg(id: "labels-\(place)"), caption: "<b>Labels</b> of the teacher"),
@@ -159,10 +163,11 @@ extension ReportBuilder {
   /// What runs were trained with, and what of it could not be read.
   var settingsSection: Markup? {
     var content: Markup = ""
-    let notes = runs.enumerated().flatMap { index, run in
-      run.notes.map { note in
-        runs.count > 1 ? "\(key(index, run.name)): \(note)" as Markup : "\(note)"
-      }
+    // A note that several runs share is said once.
+    let notes = distinct(runs.flatMap(\.notes)).map { note -> Markup in
+      let names = runs.enumerated().filter { $0.element.notes.contains(note) }
+      if names.count == runs.count { return "\(note)" }
+      return "\(names.map { key($0.offset, $0.element.name) }.joined(separator: ", ")): \(note)"
     }
     if !notes.isEmpty { content += "<h3>Not shown</h3>\n" + PageParts.list(notes) }
     if runs.count > 1 { content += differences }
@@ -184,15 +189,24 @@ extension ReportBuilder {
     let values = runs.map { run in
       Dictionary(run.settings.map { ($0.key, $0.value) }) { _, later in later }
     }
-    let keys = distinct(runs.flatMap { $0.settings.map(\.key) }).sorted()
+    let differing = distinct(runs.flatMap { $0.settings.map(\.key) }).sorted()
       .filter { key in Set(values.map { $0[key] ?? "" }).count > 1 }
+    // Other files have other rows, which the list of all settings has.
+    let keys = differing.filter { key in
+      !(key.hasSuffix(".rows") && differing.contains(key.dropLast(4) + "sha256"))
+    }
     guard !keys.isEmpty else { return "" }
     return PageParts.table(
-      caption: "<b>Settings in which the runs differ</b>",
-      head: ["Setting"] + runs.enumerated().map { key($0.offset, $0.element.name) },
-      rows: keys.map { name in
-        ["<code>\(name)</code>"]
-          + values.map { "<code>\(Figure.shortened($0[name] ?? Figure.absent, to: 120))</code>" }
+      caption: "<b>Settings in which the runs differ</b>; hashes by their beginnings",
+      head: ["Run"] + keys.map { PageParts.name($0) },
+      rows: runs.enumerated().map { index, run in
+        [key(index, run.name)]
+          + keys.map { name in
+            let value = values[index][name] ?? ""
+            let words =
+              name.hasSuffix("sha256") ? Figure.shortened(value, to: 9) : Figure.abridged(value, to: 60)
+            return "<code>\(words.isEmpty ? Figure.absent : words)</code>"
+          }
       }, style: "words")
   }
 }

@@ -5,12 +5,17 @@ import Relevance
 /// It reads and writes nothing, and equal runs give equal bytes.
 public struct ReportBuilder: Sendable {
   public let runs: [ReportedRun]
+  /// Grids that some of the runs belong to.
+  public let grids: [ReportedGrid]
   /// How many disagreements with the teacher are shown at most.
   public let examples: Int
   let title: String
 
-  public init(runs: [ReportedRun], examples: Int = 20, title: String? = nil) {
+  public init(
+    runs: [ReportedRun], grids: [ReportedGrid] = [], examples: Int = 20, title: String? = nil
+  ) {
     self.runs = runs
+    self.grids = grids
     self.examples = max(0, examples)
     self.title = title ?? (runs.count == 1 ? "Training run \(runs[0].name)" : "\(runs.count) training runs")
   }
@@ -50,6 +55,8 @@ public struct ReportBuilder: Sendable {
         "Measured on \(Figure.count(counts.pairs)) pairs of \(Figure.count(counts.queries)) queries.")
     }
     let waiting = runs.filter { $0.evaluation == nil }.map(\.name)
+    let gaps = runs.contains { !$0.notes.isEmpty }
+    if gaps { sentences.append("What could not be shown stands under <a href=\"#settings\">Settings</a>.") }
     if !waiting.isEmpty { sentences.append("Not evaluated yet: \(Figure.list(waiting)).") }
     return "<p class=\"lead\">\(sentences.joined(separator: " "))</p>"
   }
@@ -66,8 +73,18 @@ public struct ReportBuilder: Sendable {
 
   /// A run's name behind a spot of its colour.
   func key(_ index: Int, _ name: String) -> Markup {
-    let spot: Markup = runs.count > 1 ? "<span class=\"key c\(index % SVGChart.colours)\"></span>" : ""
-    return "\(spot)\(PageParts.isolated(Figure.shortened(name, to: 200)))"
+    let words = PageParts.name(Figure.shortened(name, to: 200))
+    guard runs.count > 1 else { return words }
+    return "<span class=\"run\"><span class=\"key \(SVGChart.style(index))\"></span>\(words)</span>"
+  }
+
+  /// The runs' names beside their colours, where a drawing has no room for them.
+  func legend(_ entries: [(index: Int, run: ReportedRun)]) -> Markup {
+    let items = entries.map { "<li>\(key($0.index, $0.run.name))</li>" as Markup }.joined(separator: "\n")
+    let dashes: Markup =
+      entries.contains { $0.index >= SVGChart.colours }
+      ? "<p class=\"soft\">Lines of runs with a hollow mark are dashed.</p>" : ""
+    return "<ul class=\"legend\">\(items)</ul>\(dashes)\n"
   }
 }
 

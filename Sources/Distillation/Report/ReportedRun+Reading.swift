@@ -35,6 +35,8 @@ extension ReportedRun {
     for place in places {
       if losses.isEmpty { losses = try ReportedRun.names(place, "losses") ?? [] }
       if student == nil { student = try place.text("student") }
+      if baseModel == nil { baseModel = try place.text("base_model") }
+      if aspects.isEmpty { aspects = try ReportedRun.names(place, "aspects") ?? [] }
     }
     losses =
       ReportedRun.lossOrder.filter(losses.contains) + losses.filter { !ReportedRun.lossOrder.contains($0) }
@@ -125,9 +127,13 @@ extension RunLog {
 
   /// Reads `timing.jsonl`.
   mutating func read(timing path: String) throws {
+    var known: [Double: Double] = [:]
     try RunJSON.lines(path: path) { line in
-      if let value = try line.number("seconds"), value >= 0 { seconds.append(value) }
+      guard let step = try line.number("step") else { throw line.problem("the step is missing", "step") }
+      // As of the log, the later line of a step counts.
+      if let value = try line.number("step_seconds"), value >= 0 { known[step] = value }
     }
+    seconds = steps.compactMap { known[$0.step] }
   }
 
   /// One line a step, the last, in order of the steps.

@@ -23,6 +23,8 @@ public struct ReportedRun: Sendable {
   var predictions: [String: StudentPrediction] = [:]
   /// Texts of the dev pairs by `pair_id`, where their file is still what it was.
   var pairs: [String: Pair] = [:]
+  /// Human labels of dev and training pairs by `pair_id`, as far as the inputs still have them.
+  var gold: [String: String] = [:]
   var teachers: [TeacherRecords] = []
   /// Sentences about what could not be read.
   public internal(set) var notes: [String] = []
@@ -30,6 +32,38 @@ public struct ReportedRun: Sendable {
   init(path: String, name: String) {
     self.path = path
     self.name = name
+  }
+
+  /// Takes a file of teacher records, and from the human labels those of its pairs.
+  mutating func add(_ file: TeacherRecords) {
+    guard !teachers.contains(where: { $0.path == file.path }) else { return }
+    var file = file
+    for record in file.records {
+      file.gold[record.pairID] = gold[record.pairID].flatMap { labels?.index(of: $0) }
+    }
+    teachers.append(file)
+  }
+
+  /// Says where there are fewer predictions than were evaluated.
+  mutating func noteMissingPredictions() {
+    guard let evaluated = evaluation?.overall.counts.pairs, !predictions.isEmpty,
+      predictions.count < evaluated
+    else {
+      return
+    }
+    notes.append(
+      "dev_predictions.jsonl has \(predictions.count) predictions, fewer than the \(evaluated) that evaluation.json is of."
+    )
+  }
+
+  /// Says what a report lacks where the teacher has not judged the pairs that the student was measured on.
+  mutating func noteMissingVerdicts() {
+    guard !predictions.isEmpty, !predictions.keys.contains(where: { teacherRecord($0) != nil }) else {
+      return
+    }
+    notes.append(
+      "No file of the run has the teacher's records of the dev pairs, so agreement by aspect and disagreements are not "
+        + "shown: label the dev pairs with 'retort label' and pass the records with --teacher.")
   }
 
   /// The losses as the report names them: `hard + score`.

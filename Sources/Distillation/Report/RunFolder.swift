@@ -7,22 +7,27 @@ public struct RunFolder {
   /// Files that several runs share, read once.
   private var files = RunInputs()
 
-  /// Reads the runs in the order given.
+  /// Reads the runs in the order given; of the folder of a grid, as `retort ablate` writes it, all of its runs.
   ///
   /// Of a run, `retort.json`, `settings.json`, `training.jsonl`, `timing.jsonl`, `dev_predictions.jsonl` and
   /// `evaluation.json` are read; what is not there yet is noted. Of the files that the settings name under `inputs`,
   /// those that are gone or have changed are noted and not used.
   ///
+  /// - Parameter teachers: files of teacher records beyond those that the runs were trained with, as of the dev pairs.
   /// - Throws: `fileUnavailable` for a folder that is not there or holds none of these files; `malformedFile` or
-  ///   `malformedRow` with file, field and line where one breaks its format; `invalidArgument` for a folder given twice.
-  public static func read(_ paths: [String]) throws -> [ReportedRun] {
+  ///   `malformedRow` with file, field and line where one breaks its format; `invalidArgument` for a folder given twice;
+  ///   what is wrong with a file of `teachers` where no run can use it.
+  public static func read(_ paths: [String], teachers: [String] = []) throws -> [ReportedRun] {
     var reader = RunFolder()
-    let names = try names(paths)
-    return try zip(paths, names).map { try reader.run($0, name: $1) }
+    let folders = try paths.flatMap(runs)
+    let names = try names(folders)
+    var runs = try zip(folders, names).map { try reader.run($0, name: $1) }
+    for path in teachers { try reader.files.add(teacher: path, to: &runs) }
+    for index in runs.indices { runs[index].noteMissingVerdicts() }
+    return runs
   }
 
   private mutating func run(_ path: String, name: String) throws -> ReportedRun {
-    try RunFolder.check(path)
     var run = ReportedRun(path: path, name: name)
     func file(_ name: String) -> String? {
       let whole = path.hasSuffix("/") ? path + name : path + "/" + name
@@ -33,7 +38,11 @@ public struct RunFolder {
     if let settings { try run.read(settings: settings) }
     if let log = file("training.jsonl") { run.log = try RunLog(path: log) }
     if let timing = file("timing.jsonl") { try run.log.read(timing: timing) }
-    if let evaluation = file("evaluation.json") { run.evaluation = try RunFolder.evaluation(evaluation) }
+    if let evaluation = file("evaluation.json") {
+      run.evaluation = try RunFolder.decoded(
+        evaluation, "not an evaluation of one set of predictions",
+        "Write it with 'retort eval --json', or train the run again.")
+    }
     if let predictions = file("dev_predictions.jsonl") {
       if let labels = run.labels {
         run.predictions = try RunFolder.predictions(predictions, labels)
@@ -41,11 +50,15 @@ public struct RunFolder {
         run.notes.append("dev_predictions.jsonl is not shown: without retort.json its labels are unknown.")
       }
     }
+    run.noteMissingPredictions()
     let absences = [
-      ("retort.json", "so the student's kind and labels are not stated"),
+      ("retort.json", "so the label set is not known and the teacher is not shown"),
       ("settings.json", "so settings, inputs and the teacher are not shown"),
       ("training.jsonl", "so there are no curves"),
-      ("evaluation.json", "so there are no metrics: training may still be going on"),
+      (
+        "evaluation.json",
+        "so there are no metrics: the run is still going on, or was ended before its evaluation"
+      ),
       ("dev_predictions.jsonl", "so single predictions are not shown"),
     ]
     for (name, consequence) in absences where file(name) == nil {
@@ -55,19 +68,32 @@ public struct RunFolder {
     return run
   }
 
-  private static func check(_ path: String) throws {
+  /// Files of which a run's folder has at least one.
+  private static let known = ["retort.json", "settings.json", "training.jsonl", "evaluation.json"]
+
+  private static func isRun(_ path: String) -> Bool {
+    known.contains { FileManager.default.fileExists(atPath: path + "/" + $0) }
+  }
+
+  /// The folder itself where it is a run's, else those in it.
+  private static func runs(_ path: String) throws -> [String] {
+    let remedy = "Pass the output folder of 'retort distill' or of 'retort ablate'."
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
       throw RetortError(
-        .fileUnavailable, "there is no such folder", file: path, field: "run",
-        remedy: "Pass the output folder of 'retort distill'.")
+        .fileUnavailable, "there is no such folder", file: path, field: "run", remedy: remedy)
     }
-    let known = ["retort.json", "settings.json", "training.jsonl", "evaluation.json"]
-    guard known.contains(where: { FileManager.default.fileExists(atPath: path + "/" + $0) }) else {
+    if isRun(path) { return [path] }
+    let start = path.hasSuffix("/") ? path : path + "/"
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    let cells = names.filter { isRun(start + $0) }.sorted { ReportedGrid.precedes($0, $1) }
+    guard !cells.isEmpty else {
       throw RetortError(
-        .fileUnavailable, "the folder holds no training run: none of \(known.joined(separator: ", "))",
-        file: path, field: "run", remedy: "Pass the output folder of 'retort distill'.")
+        .fileUnavailable,
+        "neither the folder nor one in it holds a training run: none of \(known.joined(separator: ", "))",
+        file: path, field: "run", remedy: remedy)
     }
+    return cells.map { start + $0 }
   }
 
   /// Last components, or where these are not unique as many as are.
@@ -88,14 +114,18 @@ public struct RunFolder {
     return paths
   }
 
-  private static func evaluation(_ path: String) throws -> EvaluationReport<Evaluation> {
+  /// What a JSON file holds.
+  ///
+  /// - Throws: `fileUnavailable`; `malformedFile` with `message`, the field and `remedy`.
+  static func decoded<Content: Decodable>(_ path: String, _ message: String, _ remedy: String) throws
+    -> Content
+  {
     let file = try MappedFile(path: path)
     do {
-      return try JSONDecoder().decode(EvaluationReport<Evaluation>.self, from: Data(file.bytes))
+      return try JSONDecoder().decode(
+        Content.self, from: withExtendedLifetime(file) { Data(file.bytes) })
     } catch let error as DecodingError {
-      throw RetortError(
-        .malformedFile, "not an evaluation of one set of predictions", file: path, field: field(error),
-        remedy: "Write it with 'retort eval --json', or train the run again.")
+      throw RetortError(.malformedFile, message, file: path, field: field(error), remedy: remedy)
     }
   }
 

@@ -22,6 +22,8 @@ struct TeacherRecords: Sendable {
   let promptHashes: [String]
   /// Human labels by `pair_id`, where an input of the run has them.
   var gold: [String: Int] = [:]
+  /// Whether a run was trained with it.
+  var isTraining = true
 
   func record(_ pairID: String) -> TeacherRecord? {
     var low = 0
@@ -42,47 +44,75 @@ struct RunInputs {
   }
 
   private var pairs: [Source: Result<[String: Pair], RetortError>] = [:]
+  private var gold: [Source: Result<[String: String], RetortError>] = [:]
   private var teachers: [String: Result<TeacherRecords, RetortError>] = [:]
   private var hashes: [String: String] = [:]
 
   /// Gives a run what its inputs still say; what they no longer do becomes a note.
   mutating func attach(_ settings: RunFields, folder: String, to run: inout ReportedRun) throws {
-    guard let inputs = try settings.object("inputs") else { return }
-    var gold: [String: String] = [:]
-    for name in inputs.fields.keys.sorted() where !name.contains("teacher") && name != "labels" {
-      guard name.contains("dev") || name.contains("train") else { continue }
-      for source in try RunInputs.sources(inputs, name) {
-        do {
-          let found = try readPairs(source, folder)
-          if name.contains("dev") { run.pairs.merge(found) { $1 } }
-          for (pairID, pair) in found { gold[pairID] = pair.label }
-        } catch let error as RetortError {
-          run.notes.append(RunInputs.note(name, source.path, error))
-        }
+    let inputs = try settings.object("inputs") ?? RunFields(fields: [:], file: settings.file)
+    for source in try RunInputs.sources(inputs, "dev", at: "inputs.dev") {
+      RunInputs.noting("dev", source, &run) { run in
+        run.pairs.merge(try readPairs(source, folder)) { $1 }
       }
     }
+    for (pairID, pair) in run.pairs { run.gold[pairID] = pair.label }
     guard let labels = run.labels else { return }
-    for name in inputs.fields.keys.sorted() where name.contains("teacher") {
-      for source in try RunInputs.sources(inputs, name) {
-        do {
-          var file = try readTeacher(source, folder, labels)
-          for record in file.records {
-            file.gold[record.pairID] = gold[record.pairID].flatMap { labels.index(of: $0) }
-          }
-          run.teachers.append(file)
-        } catch let error as RetortError {
-          run.notes.append(RunInputs.note(name, source.path, error))
-        }
+    let teachers = try RunInputs.sources(inputs, "teacher", at: "inputs.teacher")
+    // Labels of the training pairs only say how far a teacher agrees with them.
+    for source in try RunInputs.sources(settings, "train", at: "train") where !teachers.isEmpty {
+      RunInputs.noting("train", source, &run) { run in
+        run.gold.merge(try readGold(source, folder)) { known, _ in known }
       }
+    }
+    for source in teachers {
+      RunInputs.noting("teacher", source, &run) { run in
+        run.add(try readTeacher(source, folder, labels))
+      }
+    }
+  }
+
+  /// Gives the runs the records of a file that they were not trained with.
+  ///
+  /// - Throws: what is wrong with the file where no run can use it.
+  mutating func add(teacher path: String, to runs: inout [ReportedRun]) throws {
+    var problem: RetortError?
+    var isUsed = false
+    for index in runs.indices {
+      guard let labels = runs[index].labels else { continue }
+      do {
+        var file = try readTeacher(Source(path: path, sha256: nil), nil, labels)
+        file.isTraining = false
+        runs[index].add(file)
+        isUsed = true
+      } catch let error as RetortError {
+        problem = error
+        runs[index].notes.append(RunInputs.note("teacher", path, error))
+      }
+    }
+    if let problem, !isUsed { throw problem }
+  }
+
+  /// Uses an input; what is wrong with it becomes a note of the run.
+  private static func noting(
+    _ name: String, _ source: Source, _ run: inout ReportedRun, _ use: (inout ReportedRun) throws -> Void
+  ) {
+    do {
+      try use(&run)
+    } catch let error as RetortError {
+      run.notes.append(note(name, source.path, error))
+    } catch {
+      run.notes.append("The \(name) file \(source.path) is not used: \(error).")
     }
   }
 
   private static func note(_ name: String, _ path: String, _ error: RetortError) -> String {
-    "The \(name) file \(path) is not used: \(error.message)."
+    let place = error.position.map { "\($0): " } ?? ""
+    return "The \(name) file \(path) is not used: \(place)\(error.message)."
   }
 
   /// An input is a path, an object with path and hash, or an array of these.
-  private static func sources(_ inputs: RunFields, _ name: String) throws -> [Source] {
+  private static func sources(_ inputs: RunFields, _ name: String, at place: String) throws -> [Source] {
     func source(_ value: JSONValue) throws -> Source? {
       switch value {
       case .null: return nil
@@ -90,10 +120,10 @@ struct RunInputs {
       case .object(let fields):
         let entry = RunFields(fields: fields, file: inputs.file)
         guard let path = try entry.text("path") else {
-          throw inputs.problem("the path is missing", "inputs.\(name).path")
+          throw inputs.problem("the path is missing", "\(place).path")
         }
         return Source(path: path, sha256: try entry.text("sha256"))
-      default: throw inputs.problem("expected an object with path and sha256", "inputs.\(name)")
+      default: throw inputs.problem("expected an object with path and sha256", place)
       }
     }
     guard let value = inputs[name] else { return [] }
@@ -102,9 +132,11 @@ struct RunInputs {
   }
 
   /// The file as it was named, or beside the run; its hash must be what the settings say.
-  private mutating func find(_ source: Source, _ folder: String) throws -> String {
+  private mutating func find(_ source: Source, _ folder: String?) throws -> String {
     var path = source.path
-    if !path.hasPrefix("/"), !FileManager.default.fileExists(atPath: path) { path = folder + "/" + path }
+    if let folder, !path.hasPrefix("/"), !FileManager.default.fileExists(atPath: path) {
+      path = folder + "/" + path
+    }
     let file = try MappedFile(path: path)
     guard let wanted = source.sha256 else { return path }
     let found: String
@@ -141,7 +173,25 @@ struct RunInputs {
     return try result.get()
   }
 
-  private mutating func readTeacher(_ source: Source, _ folder: String, _ labels: LabelSet) throws
+  /// The human labels of a file by `pair_id`, without its texts.
+  private mutating func readGold(_ source: Source, _ folder: String) throws -> [String: String] {
+    if let known = gold[source] { return try known.get() }
+    let result: Result<[String: String], RetortError>
+    do {
+      let reader = try PairReader(path: try find(source, folder))
+      var found: [String: String] = [:]
+      while let row = try reader.next() {
+        if case .pair(let pair, _) = row { found[pair.pairID] = pair.label }
+      }
+      result = .success(found)
+    } catch let error as RetortError {
+      result = .failure(error)
+    }
+    gold[source] = result
+    return try result.get()
+  }
+
+  private mutating func readTeacher(_ source: Source, _ folder: String?, _ labels: LabelSet) throws
     -> TeacherRecords
   {
     // Runs may differ in their label sets, and so in how they read a file.
