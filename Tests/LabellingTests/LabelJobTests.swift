@@ -77,7 +77,7 @@ import Tokenizers
         reasoning, setting, sampling: sampling, form: form)
       #expect(records.map(\.pairID) == ["a", "c", "row-6", "f", "g"])
       #expect(errors.map(\.line) == [2, 4, 5, 7])
-      #expect(errors.map(\.pairID) == [nil, nil, nil, "e"])
+      #expect(errors.map(\.pairID) == [nil, nil, "a", "e"])
       #expect(errors.map(\.code) == ["malformed-row", "malformed-row", "malformed-row", "context-overflow"])
       #expect(progress.done == 5 && progress.failed == 4 && progress.total == 9)
       for record in records {
