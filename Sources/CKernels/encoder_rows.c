@@ -3,6 +3,7 @@
 
 #define RK_FN(name) portable_##name
 #define RK_TARGET
+#include "lanes_body.h"
 #include "encoder_rows_body.h"
 #undef RK_FN
 #undef RK_TARGET
@@ -10,6 +11,7 @@
 #if RK_X86
 #define RK_FN(name) wide_##name
 #define RK_TARGET RK_AVX512 __attribute__((min_vector_width(512)))
+#include "lanes_body.h"
 #include "encoder_rows_body.h"
 #define CHOOSE(name) (rk_has_avx512_vnni() ? wide_##name : portable_##name)
 #else

@@ -1,4 +1,4 @@
-// Included once for each instruction set by encoder_rows.c, which defines RK_FN(name) and RK_TARGET.
+// Included once for each instruction set by encoder_rows.c after lanes_body.h; it defines RK_FN(name) and RK_TARGET.
 
 // Near 0 by Cephes' odd polynomial, since 1 − exp(−2x) would cancel there.
 RK_TARGET static void RK_FN(tanh)(const float *x, float *y, int n) {
@@ -14,19 +14,13 @@ RK_TARGET static void RK_FN(tanh)(const float *x, float *y, int n) {
   }
 }
 
-RK_TARGET static float RK_FN(halve)(float *lanes) {
-  for (int width = 8; width > 0; width /= 2)
-    for (int j = 0; j < width; j++) lanes[j] += lanes[j + width];
-  return lanes[0];
-}
-
 RK_TARGET static float RK_FN(dot)(const float *a, const float *b, int n) {
   float lanes[16] = {0};
   int i = 0;
   for (; i + 16 <= n; i += 16)
     for (int j = 0; j < 16; j++) lanes[j] += a[i + j] * b[i + j];
   for (; i < n; i++) lanes[i & 15] += a[i] * b[i];
-  return RK_FN(halve)(lanes);
+  return RK_FN(lane_sum)(lanes);
 }
 
 RK_TARGET static void RK_FN(first_row)(const rk_encoder_head *x, float *scores) {
@@ -73,10 +67,10 @@ RK_TARGET static void RK_FN(add_layer_norm)(const float *restrict a, const float
       lanes[j] += y[i + j];
     }
   for (; i < n; i++) lanes[i & 15] += y[i] = a[i] + b[i];
-  float mean = RK_FN(halve)(lanes) / (float)n;
+  float mean = RK_FN(lane_sum)(lanes) / (float)n;
   for (i = 0; i + 16 <= n; i += 16)
     for (int j = 0; j < 16; j++) squares[j] += (y[i + j] - mean) * (y[i + j] - mean);
   for (; i < n; i++) squares[i & 15] += (y[i] - mean) * (y[i] - mean);
-  float scale = 1.0f / sqrtf(RK_FN(halve)(squares) / (float)n + eps);
+  float scale = 1.0f / sqrtf(RK_FN(lane_sum)(squares) / (float)n + eps);
   for (i = 0; i < n; i++) y[i] = (y[i] - mean) * scale * w[i] + bias[i];
 }

@@ -96,7 +96,3 @@ void rk_dequantize(rk_type type, const uint8_t *source, float *out, size_t count
   for (size_t i = 0; i < count / (size_t)info.block; i++)
     dequantize_block(type, info, source + i * (size_t)info.source_bytes, out + i * (size_t)info.block);
 }
-
-void rk_f32_to_f16(const float *x, uint16_t *y, size_t count) {
-  for (size_t i = 0; i < count; i++) y[i] = rk_float_to_half(x[i]);
-}

@@ -97,7 +97,6 @@ void rk_product_run(const rk_product *product, int task, const void *shared, voi
 // Dequantises `count` elements (a whole number of blocks) to f32.
 void rk_dequantize(rk_type type, const uint8_t *source, float *out, size_t count);
 void rk_f32_to_bf16(const float *x, uint16_t *y, size_t count);
-void rk_f32_to_f16(const float *x, uint16_t *y, size_t count);
 
 // MARK: Row operations
 
@@ -148,11 +147,13 @@ void rk_l2_normalize_gradient(const float *g, const float *x, float *dx, int n, 
 // MARK: Training
 
 float rk_dot(const float *a, const float *b, int n);
+// sum += factor · x.
 void rk_add_scaled(const float *x, float factor, float *sum, int n);
 void rk_scale(const float *x, float factor, float *y, int n);
+// In Float32 within runs of 4,096 elements, in double over these.
 double rk_sum_of_squares(const float *x, size_t n);
 // Which elements first..<first + n (`first` a multiple of 128) a dropout keeps, and scales: element i draws half i % 8
-// (low half first) of the four Philox words of counter (i / 8, stream), and stays where that is at least `threshold`.
+// (low half first) of the four Philox words of counter (i / 8, stream), and stays where that is at least `threshold`; at 0 nothing is drawn.
 typedef struct {
   uint64_t key, stream, first;
   uint32_t threshold;
@@ -178,6 +179,7 @@ typedef struct {
   float gradient_scale;                      // what clipping multiplies gradients by
   int clear;                                 // whether the gradient is set to 0
 } rk_adamw_step;
+// One step on n elements in place; where the numbers start does not change what becomes of one.
 void rk_adamw(float *p, float *g, float *m, float *v, size_t n, rk_adamw_step step);
 
 // MARK: Attention over a paged cache
@@ -255,7 +257,9 @@ void rk_first_row_gradient(const rk_encoder_gradient *work, float *scratch);
 // Asks for rows in the order of memory. A head's part of a row is a few cache lines and the next row's lies kilobytes
 // on, which memory serves slowly: so the first task of a sequence brings all its heads' numbers near.
 void rk_touch_rows(const float *x, size_t stride, int rows, int width);
+// Bytes of scratch (aligned to 64) for sequences and heads up to this size.
 size_t rk_encoder_attention_gradient_scratch(int length, int head_dim);
+// `narrow` as above.
 void rk_encoder_attention_gradient(const rk_encoder_gradient *work, int narrow, void *scratch);
 
 // One query row, in Float32, against the sequence's `length` keys and values; `scores` has room for them.
