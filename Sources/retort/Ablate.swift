@@ -48,14 +48,8 @@ struct Ablate: ParsableCommand {
     }
     let report = try AblationReport(configuration, labels: labels, diverged: diverged)
     try report.write(to: configuration.output)
-    Output.write(try options.json ? Self.encoded(report) : report.text)
+    Output.write(try options.json ? Output.line(report) : report.text)
     if !diverged.isEmpty { throw ExitCode(1) }
-  }
-
-  private static func encoded(_ report: AblationReport) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
   }
 }
 

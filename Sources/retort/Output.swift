@@ -20,6 +20,13 @@ enum Output {
     return String(decoding: data, as: UTF8.self) + "\n"
   }
 
+  /// One line of a value's JSON, keys sorted, so that equal results are equal bytes.
+  static func line(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self) + "\n"
+  }
+
   private static func finite(_ value: Any) -> Any {
     switch value {
     case let object as [String: Any]: object.mapValues(finite)
