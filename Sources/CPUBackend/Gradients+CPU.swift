@@ -96,13 +96,8 @@ extension CPUBackend {
 
   public func meanPoolGradient(_ g: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {
     let packed = batch.packed
-    guard g.rows == packed.sequences else {
-      throw RetortError(
-        .shapeMismatch, "mean_pool_gradient: \(g.shape) for \(packed.sequences) sequences",
-        remedy: "Give one row a sequence.")
-    }
-    let operation = try MeanPool([packed.rows, g.width], batch: packed)
-    let y = try allocate([packed.rows, g.width], .f32)
+    let operation = try MeanPoolGradient(g.shape, batch: packed)
+    let y = try allocate(operation.outputShape, .f32)
     let (source, target) = (try floats(g), try floats(y))
     measured(operation) {
       pool.forRanges(packed.sequences) { range in

@@ -59,22 +59,19 @@ extension CPUBackend {
 
   public func ordinalLogitsGradient(_ g: Tensor, x: Tensor, parameters: Tensor, sum: Tensor) throws -> Tensor
   {
-    let operation = try OrdinalLogits(x.shape, parameters: parameters.shape)
-    guard g.shape == operation.outputShape, sum.shape == parameters.shape else {
-      throw RetortError(
-        .shapeMismatch, "ordinal_logits_gradient: \(g.shape) into \(sum.shape)",
-        remedy: "Give the gradient of the result, and a sum of the parameters' shape.")
-    }
-    let y = try allocate(x.shape, .f32)
+    let operation = try OrdinalLogitsGradient(
+      g.shape, x: x.shape, parameters: parameters.shape, sum: sum.shape)
+    let y = try allocate(operation.outputShape, .f32)
     let head = OrdinalHead(try read(parameters))
-    let (source, input, target) = (try floats(g), try floats(x), try floats(y))
-    var total = [Double](repeating: 0, count: head.classes)
-    for row in 0..<x.rows {
-      target[row] = Float(
-        head.addGradient(source + row * g.rowStride, Double(input[row * x.rowStride]), to: &total))
+    let (source, input, target, sums) = (try floats(g), try floats(x), try floats(y), try floats(sum))
+    measured(operation) {
+      var total = [Double](repeating: 0, count: head.classes)
+      for row in 0..<x.rows {
+        target[row] = Float(
+          head.addGradient(source + row * g.rowStride, Double(input[row * x.rowStride]), to: &total))
+      }
+      for (index, value) in total.enumerated() { sums[index] += Float(value) }
     }
-    let sums = try floats(sum)
-    for (index, value) in total.enumerated() { sums[index] += Float(value) }
     return y
   }
 }

@@ -58,15 +58,10 @@ extension OpenCLBackend {
   }
 
   public func meanPoolGradient(_ g: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {
-    guard g.shape == [batch.packed.sequences, g.width] else {
-      throw RetortError(
-        .shapeMismatch, "mean_pool_gradient: \(g.shape) for \(batch.packed.sequences) sequences",
-        remedy: "Give one row a sequence.")
-    }
-    let operation = try MeanPool([batch.packed.rows, g.width], batch: batch.packed)
+    let operation = try MeanPoolGradient(g.shape, batch: batch.packed)
     guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
     let source = try FloatView(g)
-    let y = try allocate([operation.rows, operation.width], .f32)
+    let y = try allocate(operation.outputShape, .f32)
     try launchItems(
       try rowKernel(.meanPoolGradient, "mean_pool_gradient"),
       [

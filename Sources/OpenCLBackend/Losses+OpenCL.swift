@@ -65,14 +65,10 @@ extension OpenCLBackend {
 
   public func ordinalLogitsGradient(_ g: Tensor, x: Tensor, parameters: Tensor, sum: Tensor) throws -> Tensor
   {
-    let operation = try OrdinalLogits(x.shape, parameters: parameters.shape)
-    guard g.shape == operation.outputShape, sum.shape == parameters.shape else {
-      throw RetortError(
-        .shapeMismatch, "ordinal_logits_gradient: \(g.shape) into \(sum.shape)",
-        remedy: "Give the gradient of the result, and a sum of the parameters' shape.")
-    }
+    let operation = try OrdinalLogitsGradient(
+      g.shape, x: x.shape, parameters: parameters.shape, sum: sum.shape)
     let (upstream, input, numbers) = (try FloatView(g), try FloatView(x), try FloatView(parameters))
-    let (y, partial) = (try allocate(x.shape, .f32), try allocate(operation.outputShape, .f32))
+    let (y, partial) = (try allocate(operation.outputShape, .f32), try allocate(g.shape, .f32))
     try launchItems(
       try library.kernel([.ordinalLogits], "ordinal_logits_gradient", ""),
       [
@@ -83,6 +79,7 @@ extension OpenCLBackend {
         .buffer("partial", try FloatView(partial).buffer), .uint("classes", UInt32(operation.classes)),
         .uint("rows", UInt32(operation.rows)),
       ], operation.rows)
+    try record(operation)
     // Each row's share of the parameters' gradient, added up over the rows.
     try addColumnSums(partial, to: sum)
     return y

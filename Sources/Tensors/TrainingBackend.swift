@@ -58,6 +58,7 @@ public protocol TrainingBackend: Backend {
   /// Returns the gradient of `x`; adds that of the weight.
   func rmsNormGradient(_ g: Tensor, x: Tensor, weight: Tensor, epsilon: Float, weightSum: Tensor) throws
     -> Tensor
+  /// From the input `x`.
   func geluGradient(_ g: Tensor, x: Tensor, _ form: GELU.Form) throws -> Tensor
   /// As ``geluGradient(_:x:_:)``, and adds the column sums of what it returns to `columnSum`.
   func geluGradient(_ g: Tensor, x: Tensor, _ form: GELU.Form, columnSum: Tensor) throws -> Tensor
@@ -67,11 +68,13 @@ public protocol TrainingBackend: Backend {
     _ g: Tensor, sum: Tensor, weight: Tensor, epsilon: Float, _ draws: DropoutDraws, weightSum: Tensor,
     biasSum: Tensor, columnSum: Tensor
   ) throws -> (residual: Tensor, x: Tensor)
+  /// The gradients of both inputs.
   func siluMulGradient(_ g: Tensor, gate: Tensor, up: Tensor) throws -> (gate: Tensor, up: Tensor)
   /// From the result `y`.
   func tanhGradient(_ g: Tensor, y: Tensor) throws -> Tensor
   /// From the result `y`.
   func softmaxGradient(_ g: Tensor, y: Tensor) throws -> Tensor
+  /// From the input `x`; a row no longer than `epsilon` was divided by that alone.
   func l2NormalizeGradient(_ g: Tensor, x: Tensor, epsilon: Float) throws -> Tensor
   /// `[sequences, width] → [rows, width]`.
   func meanPoolGradient(_ g: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor

@@ -157,21 +157,19 @@ extension ReferenceBackend: TrainingBackend {
   }
 
   public func meanPoolGradient(_ g: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {
-    guard g.shape == [batch.packed.sequences, g.width] else { throw misfit("gradient \(g.shape)") }
+    let operation = try MeanPoolGradient(g.shape, batch: batch.packed)
     let expected = Reference.meanPoolGradient(try doubles(g), width: g.width, batch.packed)
-    return try upload(exact: expected.values, shape: [batch.packed.rows, g.width])
+    return try upload(exact: expected.values, shape: operation.outputShape)
   }
 
   public func ordinalLogitsGradient(_ g: Tensor, x: Tensor, parameters: Tensor, sum: Tensor) throws -> Tensor
   {
-    let operation = try OrdinalLogits(x.shape, parameters: parameters.shape)
-    guard g.shape == operation.outputShape, sum.shape == parameters.shape else {
-      throw misfit("gradient \(g.shape) into \(sum.shape)")
-    }
+    let operation = try OrdinalLogitsGradient(
+      g.shape, x: x.shape, parameters: parameters.shape, sum: sum.shape)
     let expected = Reference.ordinalLogitsGradient(
       try doubles(g), x: try doubles(x), parameters: try doubles(parameters), sum: try doubles(sum))
     try replace(sum, with: expected.parameters.values)
-    return try upload(exact: expected.x.values, shape: x.shape)
+    return try upload(exact: expected.x.values, shape: operation.outputShape)
   }
 
   // MARK: Losses and optimiser

@@ -30,6 +30,7 @@ public struct Add: Operation {
 
 /// Gaussian error linear unit (Hendrycks and Gimpel, 2016).
 public struct GELU: Operation {
+  /// Exact, or the approximation by a hyperbolic tangent.
   public enum Form: String, Sendable, CaseIterable {
     /// `x/2 · (1 + erf(x/√2))`
     case exact
@@ -125,12 +126,14 @@ extension Tape {
     }
   }
 
+  /// `GELU(x)`, element by element.
   public func gelu(_ x: Variable, _ form: GELU.Form) throws -> Variable {
     record(try backend.gelu(x.value, form), from: [x]) { [self] g in
       try add(backend.geluGradient(g, x: x.value, form), to: x)
     }
   }
 
+  /// Softmax of every row.
   public func softmax(_ x: Variable) throws -> Variable {
     let y = try backend.softmax(x.value)
     return record(y, from: [x]) { [self] g in try add(backend.softmaxGradient(g, y: y), to: x) }

@@ -24,6 +24,26 @@ public struct OrdinalLogits: Operation {
   public var bytes: Int { rows * (classes + 1) * 4 }
 }
 
+/// The gradients of ``OrdinalLogits``: of `x`, and of the parameters, which are added to a sum.
+public struct OrdinalLogitsGradient: Operation {
+  public static let name = "ordinal_logits_gradient"
+  public let rows: Int
+  public let classes: Int
+
+  /// - Parameter g: the gradient of the log-probabilities.
+  public init(_ g: Shape, x: Shape, parameters: Shape, sum: Shape) throws {
+    let forward = try OrdinalLogits(x, parameters: parameters)
+    try Self.require(
+      g == forward.outputShape && sum == parameters,
+      "gradient \(g) of \(forward.outputShape) into \(sum) for parameters \(parameters)")
+    (rows, classes) = (forward.rows, forward.classes)
+  }
+
+  public var outputShape: Shape { [rows, 1] }
+  public var flops: Int { rows * classes * 16 }
+  public var bytes: Int { rows * (classes + 2) * 4 }
+}
+
 extension Tape {
   /// Log-probabilities of ordered classes with trained parameters.
   public func ordinalLogits(_ x: Variable, parameters: Variable) throws -> Variable {

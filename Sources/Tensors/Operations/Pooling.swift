@@ -20,6 +20,28 @@ public struct MeanPool: Operation {
   public var bytes: Int { (rows + sequences) * width * 4 }
 }
 
+/// The gradient of ``MeanPool``: `[sequences, width] → [rows, width]`.
+public struct MeanPoolGradient: Operation {
+  public static let name = "mean_pool_gradient"
+  public let rows: Int
+  public let sequences: Int
+  public let width: Int
+
+  /// - Parameter g: the gradient of the means.
+  public init(_ g: Shape, batch: PackedBatch) throws {
+    try Self.require(
+      g.rank == 2 && g[0] == batch.sequences,
+      "gradient \(g) does not fit a batch of \(batch.sequences) sequences")
+    rows = batch.rows
+    width = g[1]
+    sequences = batch.sequences
+  }
+
+  public var outputShape: Shape { [rows, width] }
+  public var flops: Int { rows * width }
+  public var bytes: Int { (rows + sequences) * width * 4 }
+}
+
 /// `y = x / max(‖x‖, ε)`, row by row.
 public struct L2Normalize: Operation {
   public static let name = "l2_normalize"

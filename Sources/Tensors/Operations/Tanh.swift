@@ -15,6 +15,7 @@ public struct Tanh: Operation {
 }
 
 extension Tape {
+  /// Hyperbolic tangent of every element.
   public func tanh(_ x: Variable) throws -> Variable {
     let y = try backend.tanh(x.value)
     return record(y, from: [x]) { [self] g in try add(backend.tanhGradient(g, y: y), to: x) }

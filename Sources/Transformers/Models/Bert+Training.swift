@@ -2,7 +2,8 @@ import Basics
 import ModelFormats
 import Tensors
 
-/// BERT on a tape: the program of ``Bert`` with weights that change, dropout, and no fused steps.
+/// BERT on a tape: the program of ``Bert`` with weights that change, dropout, and only such fused steps as a
+/// gradient passes through.
 public final class TrainableBert {
   /// A weight matrix with its bias.
   public struct Linear: Sendable {
@@ -170,6 +171,7 @@ public final class TrainableBert {
 }
 
 extension Tape {
+  /// `x Wᵀ + bias`: `[rows, K] → [rows, N]`.
   public func linear(_ x: Variable, _ layer: TrainableBert.Linear) throws -> Variable {
     try linear(x, parameter(layer.weight), bias: parameter(layer.bias))
   }
@@ -197,6 +199,7 @@ public struct DropoutSites {
     return DropoutDraws(rate: rate, key: key, stream: stream)
   }
 
+  /// Dropout at the next place.
   public mutating func callAsFunction(_ x: Variable, _ tape: Tape) throws -> Variable {
     let draws = next()
     return try tape.dropout(x, rate: rate, key: key, stream: draws.stream)
