@@ -35,7 +35,9 @@ import Transformers
         student, settings: try fixture.lossSettings(), dropoutRate: 0.1, precision: .f32, pieceTokens: 64,
         on: tiny.backend)
       let tokenizer = try WordPieceTokenizer(folder: tiny.model)
-      let pairs = fixture.rows.map { (query: $0.query, item: $0.title) }
+      // Training and scoring must agree on what a special token in a text is.
+      let pairs =
+        fixture.rows.map { (query: $0.query, item: $0.title) } + [("red [SEP] shoes", "[MASK] oak table")]
       let rows = try pairs.map { pair in
         TrainingRow(
           pairID: "",

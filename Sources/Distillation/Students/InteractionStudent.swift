@@ -59,7 +59,7 @@ public final class InteractionStudent: Student {
   public func texts(query: String, item: String, tokenizer: WordPieceTokenizer, maximumLength: Int) throws
     -> [EncodedText]
   {
-    [try tokenizer.encode(query, pair: item, maximumLength: maximumLength, parseSpecial: false)]
+    [try tokenizer.encode(query, pair: item, maximumLength: maximumLength)]
   }
 
   public func isJudged(_ verdict: Verdict) -> Bool { true }

@@ -67,9 +67,7 @@ public final class RepresentationStudent: Student {
   public func texts(query: String, item: String, tokenizer: WordPieceTokenizer, maximumLength: Int) throws
     -> [EncodedText]
   {
-    try [query, item].map {
-      try tokenizer.encode($0, maximumLength: maximumLength, parseSpecial: false)
-    }
+    try [query, item].map { try tokenizer.encode($0, maximumLength: maximumLength) }
   }
 
   /// A tower never sees the pair, so "unspecified", which is about both, teaches it nothing.

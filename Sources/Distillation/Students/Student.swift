@@ -60,10 +60,13 @@ public protocol Student: AnyObject {
   var extraHeads: [HeadTensor] { get }
   /// Tensors that the counted terms reach.
   func parameters(_ settings: LossSettings) -> [Parameter]
-  /// Tokens of a pair as this student reads it.
+  /// Tokens of a pair as this student reads it, in training as at work: special tokens written in a text count as
+  /// such, as transformers has it.
   func texts(query: String, item: String, tokenizer: WordPieceTokenizer, maximumLength: Int) throws
     -> [EncodedText]
-  /// Runs rows forward and adds up what their terms weigh; `places` tells where the rows stand in the weights.
+  /// Runs rows forward.
+  ///
+  /// - Throws: what the backend throws.
   func pass(_ rows: [TrainingRow], _ dropout: DropoutSites, on tape: Tape) throws -> StudentPass
   /// Whether a verdict teaches this student anything.
   func isJudged(_ verdict: Verdict) -> Bool
@@ -79,6 +82,7 @@ public struct StudentPass {
   /// The cosine of query and item `[rows, 1]`, of a representation student.
   public let cosine: Variable?
 
+  /// Logits of the aspects, in the shape that the student's head gives them.
   public enum Aspects {
     /// `[rows · aspects, 3]`, columns in the order of `Verdict.allCases`.
     case verdicts(Variable)
