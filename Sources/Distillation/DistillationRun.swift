@@ -13,6 +13,7 @@ public struct DistillationSettings: Sendable, Hashable, Codable {
   public struct Input: Sendable, Hashable, Codable {
     public let path: String
     public let sha256: String
+    /// Rows that were read; 0 for a model.
     public let rows: Int
   }
 
@@ -121,17 +122,7 @@ public final class DistillationRun {
     try settings.check()
     let losses = try settings.lossSettings()
     try OutputFolder.check(folder)
-    let needsTeacher = losses.counts(.score) || losses.counts(.reasoning)
-    guard files.teacher != nil || !needsTeacher else {
-      throw RetortError(
-        .invalidArgument, "the losses score and reasoning need a teacher", field: "teacher",
-        remedy: "Give --teacher records of 'retort label', or --losses hard.")
-    }
-    guard files.teacher != nil || !settings.calibratesTeacher else {
-      throw RetortError(
-        .invalidArgument, "there is no teacher to calibrate", field: "calibrate-teacher",
-        remedy: "Give --teacher records of 'retort label'.")
-    }
+    if files.teacher == nil { try Self.checkWithoutTeacher(settings, losses) }
     let teacher = try files.teacher.map { try TeacherFile(path: $0, labels: labels) }
     source = try EncoderSource(folder: files.initial)
     let tokenizer = try WordPieceTokenizer(folder: files.initial)
@@ -152,13 +143,16 @@ public final class DistillationRun {
     settings.aspects = shape.aspects
     settings.teacherCalibration = data.calibration
     settings.backend = backend.device.backend
-    settings.trainFiles = zip(files.train, data.hashes).map {
-      DistillationSettings.Input(path: $0, sha256: $1, rows: data.counts.pairs)
+    settings.trainFiles = zip(files.train, data.files).map {
+      DistillationSettings.Input(path: $0, sha256: $1.sha256, rows: $1.pairs)
     }
     if let teacher {
       settings.inputs["teacher"] = try Self.input(teacher.path, rows: teacher.judgements.count)
     }
-    if let heldOut { settings.inputs["dev"] = try Self.input(heldOut.path, rows: heldOut.pairs.count) }
+    if let heldOut {
+      settings.inputs["dev"] = DistillationSettings.Input(
+        path: heldOut.path, sha256: heldOut.hash, rows: heldOut.pairs.count)
+    }
     settings.inputs["model"] = try Self.input(files.initial + "/model.safetensors", rows: 0)
     self.settings = settings
     self.losses = losses
@@ -172,6 +166,19 @@ public final class DistillationRun {
     trainer = StudentTrainer(
       student, settings: losses, dropoutRate: Float(settings.dropout),
       precision: settings.compute == "f32" ? .f32 : .bf16, pieceTokens: settings.batchTokens, on: backend)
+  }
+
+  private static func checkWithoutTeacher(_ settings: DistillationSettings, _ losses: LossSettings) throws {
+    if LossTerm.allCases.contains(where: { $0.needsTeacher && losses.counts($0) }) {
+      throw RetortError(
+        .invalidArgument, "the losses score and reasoning need a teacher", field: "teacher",
+        remedy: "Give --teacher records of 'retort label', or --losses hard.")
+    }
+    if settings.calibratesTeacher {
+      throw RetortError(
+        .invalidArgument, "there is no teacher to calibrate", field: "calibrate-teacher",
+        remedy: "Give --teacher records of 'retort label'.")
+    }
   }
 
   private static func input(_ path: String, rows: Int) throws -> DistillationSettings.Input {
@@ -273,7 +280,7 @@ public final class DistillationRun {
       "compute": settings.compute, "backend": settings.backend, "watch": settings.watch,
       "aspects": settings.aspects.joined(separator: ","),
       "labels": labels.labels.map { "\($0.name)=\($0.gain)" }.joined(separator: ","),
-      "tokenizer": tokenizerHash, "train": data.hashes.joined(separator: ","),
+      "tokenizer": tokenizerHash, "train": data.files.map(\.sha256).joined(separator: ","),
       "limit": settings.limit.map { "\($0)" } ?? "none",
     ]
     for (name, input) in settings.inputs { facts[name] = input.sha256 }
@@ -294,7 +301,7 @@ public final class DistillationRun {
         predictions, shape: student.shape, verdicts: trainer.settings.counts(.reasoning))
       try AtomicText.write(records.map { $0.json + "\n" }.joined(), to: path)
       var job = EvaluationJob(input: heldOut.path, labels: labels, bootstrap: bootstrap)
-      job.train = settings.trainFiles.first?.path
+      job.train = settings.trainFiles.map(\.path)
       // Named as it lies beside the report, so that equal runs in two folders are equal bytes.
       report = try job.evaluate(path, named: Self.predictionsFileName).report
       try AtomicText.write(json: report, to: folder + "/evaluation.json")

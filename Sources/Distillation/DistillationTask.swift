@@ -21,7 +21,7 @@ public final class DistillationTask: TrainingTask {
     parameters = trainer.student.parameters(trainer.settings)
     watchedMetric =
       heldOut == nil
-      ? nil : WatchedMetric(watched.rawValue, higherIsBetter: ![.ece, .logLoss].contains(watched))
+      ? nil : WatchedMetric(watched.rawValue, higherIsBetter: watched.higherIsBetter)
   }
 
   public func step(rows places: [Int], _ context: StepContext) throws -> StepLoss {

@@ -10,6 +10,9 @@ public enum LossTerm: String, Sendable, CaseIterable, Hashable {
   case score
   /// The teacher's verdicts.
   case reasoning
+
+  /// Whether the term reads a teacher's records.
+  public var needsTeacher: Bool { self != .hard }
 }
 
 /// Which terms count, and how much.
@@ -36,9 +39,12 @@ public struct LossSettings: Sendable, Hashable {
     self.temperature = temperature
   }
 
+  /// λ of each term (docs/method.md, Losses).
   public static let defaultWeights: [LossTerm: Double] = [.hard: 1, .score: 1, .reasoning: 0.3]
 
+  /// λ of a term; 0 for one that does not count.
   public func weight(_ term: LossTerm) -> Double { weights[term] ?? 0 }
+  /// Whether a term adds to the loss.
   public func counts(_ term: LossTerm) -> Bool { weight(term) > 0 }
 }
 

@@ -35,7 +35,7 @@ public final class Embedder: Sendable {
   ///   for lengths out of range.
   public init(
     folder: String, backend: any Backend, compute: ComputeMode = .auto, maximumLength: Int? = nil,
-    batchTokens: Int = 1024, progress: (@Sendable (Double) -> Void)? = nil
+    batchTokens: Int = PairScorer.defaultBatchTokens, progress: (@Sendable (Double) -> Void)? = nil
   ) throws {
     let source = try EncoderSource(folder: folder)
     recipe = try SentenceRecipe(folder: folder)

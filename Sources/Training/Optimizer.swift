@@ -4,6 +4,7 @@ import Tensors
 /// AdamW with decoupled weight decay (Loshchilov and Hutter, 2019) over parameters whose gradients are clipped
 /// together.
 public final class Optimizer {
+  /// The numbers of a run; the defaults are those of docs/method.md, Recipe.
   public struct Settings: Sendable, Hashable {
     /// Multiplied by the schedule's factor and each parameter's own.
     public var learningRate = 5e-5

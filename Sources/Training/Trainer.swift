@@ -14,6 +14,7 @@ public struct TrainingProgress: Sendable {
 
 /// How a run ended.
 public struct TrainingResult: Sendable, Hashable {
+  /// Why the run returned.
   public enum Outcome: String, Sendable {
     case completed
     case stoppedEarly = "stopped-early"

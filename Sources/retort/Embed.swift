@@ -40,7 +40,7 @@ struct Embed: ParsableCommand {
   @Option(help: "Tokens that a text is cut to, special ones included; the model's own by default.")
   var maxLength: Int?
   @Option(help: "Tokens in a batch.")
-  var batchTokens = 1024
+  var batchTokens = PairScorer.defaultBatchTokens
   @OptionGroup var options: RunOptions
 
   /// Texts that are sorted by length together.

@@ -58,8 +58,10 @@ struct Eval: ParsableCommand {
   var seed: UInt64 = 0
   @Option(help: "Queries with at most so many pairs are a slice of their own.")
   var fewPairs = 3
-  @Option(help: "Training pairs: queries with words that are rare in them are a slice of their own.")
-  var train: String?
+  @Option(
+    parsing: .upToNextOption,
+    help: "Training pairs: queries with words that are rare in them are a slice of their own.")
+  var train: [String] = []
   @Option(help: "A word is rare where fewer training queries have it.")
   var rareWords = 1
   @Flag(help: "Evaluate the pairs that have a label and a prediction, and count the others.")
@@ -96,11 +98,11 @@ struct Eval: ParsableCommand {
     if compare.isEmpty {
       let (report, warnings) = try evaluate(job)
       for warning in warnings { Output.note("warning: \(warning)") }
-      return Output.write(try options.json ? Eval.encoded(report) : EvalTable.text(report))
+      return Output.write(try options.json ? Output.line(report) : EvalTable.text(report))
     }
     let (report, warnings) = try job.compare(compare[0], compare[1])
     for warning in warnings { Output.note("warning: \(warning)") }
-    Output.write(try options.json ? Eval.encoded(report) : EvalTable.text(report))
+    Output.write(try options.json ? Output.line(report) : EvalTable.text(report))
   }
 
   private func labelSet() throws -> LabelSet {
@@ -120,12 +122,5 @@ struct Eval: ParsableCommand {
     defer { if output == nil { try? FileManager.default.removeItem(atPath: path) } }
     _ = try pass.run(input: input, output: path)
     return try job.evaluate(path, named: output ?? student)
-  }
-
-  /// One line, keys sorted, so that equal results are equal bytes.
-  private static func encoded(_ report: some Encodable) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
   }
 }

@@ -3,18 +3,12 @@ import Relevance
 
 /// Evaluations as tables for people.
 enum EvalTable {
-  private static let names: [Metric: String] = [
-    .accuracy: "accuracy", .macroF1: "macro-F1", .weightedF1: "weighted-F1", .auc: "AUC",
-    .spearman: "Spearman",
-    .ndcgAt10: "NDCG@10", .ece: "calibration error", .logLoss: "log loss",
-  ]
-
   static func text(_ report: EvaluationReport<Evaluation>) -> String {
     let slices = sliceNames(report.slices)
     let columns = [report.overall] + slices.compactMap { report.slices[$0] }
     var rows = [["metric, 95 % interval", "all pairs"] + slices.map(title)]
     for metric in Metric.allCases {
-      rows.append([names[metric] ?? metric.rawValue] + columns.map { cell($0[metric]) })
+      rows.append([metric.name] + columns.map { cell($0[metric]) })
     }
     rows.append(["pairs"] + columns.map { String($0.counts.pairs) })
     rows.append(["queries"] + columns.map { String($0.counts.queries) })
@@ -37,7 +31,7 @@ enum EvalTable {
       for metric in Metric.allCases {
         guard let difference = part.differences[metric] else { continue }
         rows.append([
-          names[metric] ?? metric.rawValue, number(part.a[metric].value), number(part.b[metric].value),
+          metric.name, number(part.a[metric].value), number(part.b[metric].value),
           number(difference.value, sign: true),
           range(difference.low, difference.high, sign: true), number(difference.pValue),
         ])
@@ -93,7 +87,7 @@ enum EvalTable {
 
   private static func notes(_ prefix: String, _ evaluation: Evaluation) -> String {
     evaluation.notes.sorted { $0.key < $1.key }
-      .map { "\(prefix)\(Metric(rawValue: $0.key).flatMap { names[$0] } ?? $0.key): \($0.value)\n" }.joined()
+      .map { "\(prefix)\(Metric(rawValue: $0.key)?.name ?? $0.key): \($0.value)\n" }.joined()
   }
 
   private static func cell(_ estimate: MetricEstimate) -> String {

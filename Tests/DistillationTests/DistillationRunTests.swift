@@ -56,6 +56,14 @@ import Testing
     #expect(data.unmatched == ["t24", "t25", "t26", "t27", "t28"])
   }
 
+  @Test func eachTrainingFileIsRecordedWithItsOwnRows() throws {
+    let tiny = try TinyRun()
+    try tiny.write("more.jsonl", (0..<6).map { TinyRun.pair($0, "m") })
+    let run = try tiny.run(tiny.settings(.interaction), train: ["train.jsonl", "more.jsonl"])
+    #expect(run.settings.trainFiles.map(\.rows) == [24, 6])
+    #expect(Set(run.settings.trainFiles.map(\.sha256)).count == 2)
+  }
+
   @Test func duplicatePairIdsAreRefused() throws {
     let tiny = try TinyRun()
     try tiny.write("twice.jsonl", [0, 1, 0].map { TinyRun.pair($0, "t") })

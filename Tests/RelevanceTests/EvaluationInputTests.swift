@@ -205,8 +205,14 @@ import Testing
     #expect(LongTail.rareWords(gold, in: words, fewerThan: 1) == [2])
     #expect(LongTail.rareWords(gold, in: words, fewerThan: 2) == [0, 1, 2])
     let read = try withFile("csv", Array("query,title\nred hose,a\nred tap,b\nred hose,c\n".utf8)) {
-      try TrainingWords(path: $0)
+      try TrainingWords(paths: [$0])
     }
     #expect(read.queries == 2 && read.rarestCount("red") == 2 && read.rarestCount("tap hose") == 1)
+    let both = try withFile("csv", Array("query,title\nred hose,a\n".utf8)) { first in
+      try withFile("csv", Array("query,title\nred hose,a\nblue hose,b\n".utf8)) { second in
+        try TrainingWords(paths: [first, second])
+      }
+    }
+    #expect(both.queries == 2 && both.rarestCount("hose") == 2 && both.rarestCount("red") == 1)
   }
 }

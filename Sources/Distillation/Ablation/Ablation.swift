@@ -92,7 +92,9 @@ public final class Ablation {
 
   /// Reads what only later cells and the table need.
   private func checkInputs() throws {
-    if let teacher = configuration.teacher, configuration.losses.contains(where: { $0 != [.hard] }) {
+    if let teacher = configuration.teacher,
+      configuration.losses.contains(where: AblationConfiguration.needsTeacher)
+    {
       _ = try TeacherFile(path: teacher, labels: labels)
     }
     guard let path = configuration.teacherDev else { return }

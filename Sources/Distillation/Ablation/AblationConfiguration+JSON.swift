@@ -129,7 +129,7 @@ extension AblationConfiguration {
       throw AblationField.problem(
         "calibrate_teacher", "there is no teacher", "Give \"teacher\" a file of records of 'retort label'.")
     }
-    if teacher == nil, let index = losses.firstIndex(where: { $0 != [.hard] }) {
+    if teacher == nil, let index = losses.firstIndex(where: Self.needsTeacher) {
       throw AblationField.problem(
         values["losses"] == nil ? "teacher" : "losses[\(index)]",
         "\(Self.name(losses[index])) needs a teacher",

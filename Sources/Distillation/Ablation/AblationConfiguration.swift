@@ -39,6 +39,9 @@ public struct AblationConfiguration: Sendable, Equatable {
     public var name: String { "\(student.rawValue)-\(AblationConfiguration.name(losses))-seed\(seed)" }
   }
 
+  /// Whether any of the terms reads a teacher's records.
+  static func needsTeacher(_ losses: [LossTerm]) -> Bool { losses.contains(where: \.needsTeacher) }
+
   /// `hard+score`.
   public static func name(_ losses: [LossTerm]) -> String {
     losses.map(\.rawValue).joined(separator: "+")
@@ -51,6 +54,7 @@ public struct AblationConfiguration: Sendable, Equatable {
     }
   }
 
+  /// The shared settings with the cell's student, losses and seed.
   public func settings(_ cell: Cell) -> DistillationSettings {
     var settings = shared
     settings.student = cell.student
@@ -58,15 +62,17 @@ public struct AblationConfiguration: Sendable, Equatable {
     settings.seed = cell.seed
     settings.baseModel = initial
     // Such a cell reads no records.
-    if cell.losses == [.hard] { settings.calibratesTeacher = false }
+    if !Self.needsTeacher(cell.losses) { settings.calibratesTeacher = false }
     return settings
   }
 
+  /// Where the cell's student goes.
   public func folder(_ cell: Cell) -> String { output + "/" + cell.name }
 
   /// What a cell reads; without a counted term of the teacher's, its records are left out.
   public func files(_ cell: Cell, initial: String) -> DistillationRun.Files {
     DistillationRun.Files(
-      initial: initial, train: train, teacher: cell.losses == [.hard] ? nil : teacher, dev: dev)
+      initial: initial, train: train, teacher: Self.needsTeacher(cell.losses) ? teacher : nil,
+      dev: dev)
   }
 }

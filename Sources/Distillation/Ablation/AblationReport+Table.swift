@@ -2,16 +2,11 @@ import Foundation
 import Relevance
 
 extension AblationReport {
-  private static let headings: [Metric: String] = [
-    .accuracy: "accuracy", .macroF1: "macro-F1", .weightedF1: "weighted-F1", .auc: "AUC",
-    .spearman: "Spearman", .ndcgAt10: "NDCG@10", .ece: "calibration error", .logLoss: "log loss",
-  ]
-
   private static var metrics: [Metric] { Metric.allCases }
 
   /// The table in Markdown; a second line of a cell is the difference to `hard`.
   public var markdown: String {
-    var text = "| student | losses | " + Self.metrics.map(Self.heading).joined(separator: " | ") + " |\n"
+    var text = "| student | losses | " + Self.metrics.map(\.name).joined(separator: " | ") + " |\n"
     text += "|---|---|" + String(repeating: "---|", count: Self.metrics.count) + "\n"
     for line in lines {
       let cells = Self.metrics.map { metric in
@@ -25,7 +20,7 @@ extension AblationReport {
 
   /// The table for a terminal: three lines a row.
   public var text: String {
-    var rows: [[String]] = [["student", "losses"] + Self.metrics.map(Self.heading)]
+    var rows: [[String]] = [["student", "losses"] + Self.metrics.map(\.name)]
     for line in lines {
       let cells = Self.metrics.map { line.cell($0) }
       rows.append([line.student, line.losses] + cells.map(\.value))
@@ -101,8 +96,6 @@ extension AblationReport {
       Line(student: "teacher", losses: "–", estimates: { teacher.evaluation[$0] }, differences: nil)
     ]
   }
-
-  private static func heading(_ metric: Metric) -> String { headings[metric] ?? metric.rawValue }
 
   private static func number(_ value: Double?, sign: Bool = false) -> String {
     value.map { String(format: sign ? "%+.4f" : "%.4f", $0) } ?? "–"

@@ -8,12 +8,19 @@ public struct TrainingData: Sendable {
   public let counts: Counts
   /// `pair_id`s of records that no pair has, the first few.
   public let unmatched: [String]
-  /// SHA-256 of each file, in their order.
-  public let hashes: [String]
+  /// In the order they were given.
+  public let files: [File]
   /// What the teacher's distributions went through, where that was asked for.
   public let calibration: TeacherCalibration?
   /// The distinct queries, as ``queryKey(_:)`` has them.
   let queries: Set<String>
+
+  /// A file that was read.
+  public struct File: Sendable, Hashable {
+    public let sha256: String
+    /// Pairs that were taken from it.
+    public let pairs: Int
+  }
 
   /// What was read and what of it trains.
   public struct Counts: Sendable, Hashable, Codable {
@@ -53,51 +60,15 @@ public struct TrainingData: Sendable {
     tokenizer: WordPieceTokenizer, maximumLength: Int, calibratesTeacher: Bool = false, limit: Int? = nil,
     progress: (Int) -> Void = { _ in }
   ) throws {
-    var (rows, counts) = ([TrainingRow](), Counts())
-    var (seen, queries): (Set<String>, Set<String>) = ([], [])
-    let aspects = student.shape.aspects
-    for path in files {
-      let reader = try PairReader(path: path)
-      var (twice, isEmpty): ([GapList.Entry], Bool) = ([], counts.pairs < limit ?? .max)
-      while counts.pairs < limit ?? .max, let row = try reader.next() {
-        isEmpty = false
-        guard case .pair(let pair, let line) = row else {
-          if case .error(let error) = row { try Self.note(error, in: &twice) }
-          continue
-        }
-        let place = Place(file: path, line: line)
-        guard seen.insert(pair.pairID).inserted else {
-          twice.append(GapList.Entry(pairID: pair.pairID, line: line))
-          continue
-        }
-        counts.pairs += 1
-        queries.insert(Self.queryKey(pair))
-        let label = try place.label(pair, student.shape.labels)
-        let judgement = teacher?.judgements[pair.pairID].map { judgement in
-          TrainingRow.Teacher(
-            judgement.distribution, verdicts: aspects.map { judgement.verdicts[$0] })
-        }
-        let isReasoned = judgement?.verdicts.contains { $0.map(student.isJudged) ?? false } ?? false
-        counts.labelled += label == nil ? 0 : 1
-        counts.taught += judgement == nil ? 0 : 1
-        counts.reasoned += isReasoned ? 1 : 0
-        let trains =
-          settings.counts(.hard) && label != nil || settings.counts(.score) && judgement != nil
-          || settings.counts(.reasoning) && isReasoned
-        guard trains else {
-          counts.empty += 1
-          continue
-        }
-        rows.append(
-          TrainingRow(
-            pairID: pair.pairID,
-            texts: try student.texts(
-              query: pair.query, item: pair.title, tokenizer: tokenizer, maximumLength: maximumLength),
-            label: label, teacher: judgement))
-        if rows.count % 1024 == 0 { progress(rows.count) }
-      }
-      try Self.refuse(twice, isEmpty: isEmpty, path)
+    var join = TrainingJoin(
+      teacher: teacher, student: student, settings: settings, tokenizer: tokenizer,
+      maximumLength: maximumLength, limit: limit ?? .max)
+    self.files = try files.map { path in
+      let before = join.counts.pairs
+      try join.read(path, progress: progress)
+      return File(sha256: try SHA256.hash(file: path), pairs: join.counts.pairs - before)
     }
+    let counts = join.counts
     if let teacher, counts.taught == 0, counts.pairs > 0 {
       throw RetortError(
         .invalidArgument,
@@ -105,18 +76,17 @@ public struct TrainingData: Sendable {
         file: teacher.path, field: "pair_id",
         remedy: "Give the teacher's records of these pairs, or --losses hard without --teacher.")
     }
-    guard !rows.isEmpty else {
+    guard !join.rows.isEmpty else {
       throw RetortError(
         .invalidArgument, "none of \(counts.pairs) pairs has what the losses need", file: files.first,
         field: "train", remedy: "Give pairs with a label, or --teacher records of these pairs.")
     }
-    let lost = teacher.map { $0.judgements.keys.filter { !seen.contains($0) }.sorted() } ?? []
-    counts.unmatchedRecords = lost.count
-    calibration = calibratesTeacher ? try TeacherCalibration(rows) : nil
-    rows = try calibration?.apply(to: rows, student.shape.labels) ?? rows
-    (self.rows, self.counts, self.queries) = (rows, counts, queries)
+    let lost = teacher.map { $0.judgements.keys.filter { !join.seen.contains($0) }.sorted() } ?? []
+    join.counts.unmatchedRecords = lost.count
+    calibration = calibratesTeacher ? try TeacherCalibration(join.rows) : nil
+    rows = try calibration?.apply(to: join.rows, student.shape.labels) ?? join.rows
+    (self.counts, queries) = (join.counts, join.queries)
     unmatched = Array(lost.prefix(Self.shownUnmatched))
-    hashes = try files.map { try SHA256.hash(file: $0) }
   }
 
   /// What tells queries apart: their words, whatever their case and the space between them.
@@ -130,18 +100,6 @@ public struct TrainingData: Sendable {
   static func note(_ error: RowError, in twice: inout [GapList.Entry]) throws {
     guard let pairID = error.pairID else { throw error.reason }
     twice.append(GapList.Entry(pairID: pairID, line: error.line))
-  }
-
-  private static func refuse(_ twice: [GapList.Entry], isEmpty: Bool, _ path: String) throws {
-    if let error = GapList.repeated(
-      twice, file: path, rows: "rows", remedy: "Give every pair an id of its own, over all files.")
-    {
-      throw error
-    }
-    guard isEmpty else { return }
-    throw RetortError(
-      .invalidArgument, "the file has no pairs", file: path, field: "train",
-      remedy: "Give pairs with query and title, or leave the file out.")
   }
 
   /// A line of a file.

@@ -96,17 +96,6 @@ enum Figure {
 }
 
 extension Metric {
-  /// The name for people.
-  var title: String {
-    switch self {
-    case .accuracy: "Accuracy"
-    case .macroF1: "Macro-F1"
-    case .weightedF1: "Weighted F1"
-    case .auc: "AUC"
-    case .spearman: "Spearman"
-    case .ndcgAt10: "NDCG@10"
-    case .ece: "Calibration error"
-    case .logLoss: "Log loss"
-    }
-  }
+  /// The name for people, as a heading.
+  var title: String { name.prefix(1).uppercased() + name.dropFirst() }
 }

@@ -10,8 +10,8 @@ public struct EvaluationJob: Sendable {
   public var spearman = GoldFile.Value.gain
   public var bootstrap: QueryBootstrap
   public var fewPairs = 3
-  /// The training pairs whose rare words make a slice.
-  public var train: String?
+  /// Files of training pairs; the words that are rare in them make a slice.
+  public var train: [String] = []
   public var rareWords = 1
   public var gaps = EvaluationInput.Gaps.refused
 
@@ -87,9 +87,9 @@ public struct EvaluationJob: Sendable {
 
   private func slices(_ gold: [GoldPair]) throws -> [String: [Int]] {
     var slices = ["few_pairs": LongTail.fewPairs(gold, atMost: fewPairs)]
-    if let train {
+    if !train.isEmpty {
       slices["rare_words"] = LongTail.rareWords(
-        gold, in: try TrainingWords(path: train), fewerThan: rareWords)
+        gold, in: try TrainingWords(paths: train), fewerThan: rareWords)
     }
     return slices
   }
@@ -98,6 +98,7 @@ public struct EvaluationJob: Sendable {
     EvaluationSettings(
       input: input, predictions: files,
       relevant: zip(labels.names, pairs.isRelevant).filter { $1 }.map { $0.0 },
-      spearman: spearman, bootstrap: bootstrap, fewPairs: fewPairs, train: train, rareWords: rareWords)
+      spearman: spearman, bootstrap: bootstrap, fewPairs: fewPairs,
+      train: train.isEmpty ? nil : train.joined(separator: ", "), rareWords: rareWords)
   }
 }

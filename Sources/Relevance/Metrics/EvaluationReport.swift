@@ -10,7 +10,7 @@ public struct EvaluationSettings: Sendable, Equatable, Codable {
   public let seed: UInt64
   /// Queries with at most so many pairs are in the slice `few_pairs`.
   public let fewPairs: Int
-  /// The training file of the slice `rare_words`, where there is one.
+  /// The training files of the slice `rare_words`, where there are any, with commas between.
   public let train: String?
   /// Queries whose rarest word fewer training queries have are in the slice `rare_words`.
   public let rareWords: Int
@@ -44,7 +44,7 @@ public struct EvaluationSettings: Sendable, Equatable, Codable {
 public struct EvaluationReport<Content: Codable & Sendable>: Sendable, Codable {
   /// Of all pairs.
   public let overall: Content
-  /// By the slice's name: `few_pairs` and, where there was a training file, `rare_words`.
+  /// By the slice's name: `few_pairs` and, where there were training files, `rare_words`.
   public let slices: [String: Content]
   public let coverage: EvaluationInput.Coverage
   public let settings: EvaluationSettings

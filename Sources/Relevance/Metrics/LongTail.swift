@@ -1,4 +1,4 @@
-/// The words of a training file's queries, to find queries whose words are rare in it.
+/// The words of training queries, to find queries whose words are rare among them.
 public struct TrainingWords: Sendable {
   /// For each word how many training queries have it.
   private var counts: [String: Int] = [:]
@@ -8,13 +8,15 @@ public struct TrainingWords: Sendable {
 
   public init() {}
 
-  /// Reads the queries of a file of pairs; rows that cannot be read are passed over.
+  /// Reads the queries of files of pairs; rows that cannot be read are passed over.
   ///
-  /// - Throws: what ``PairReader`` throws for the file as a whole.
-  public init(path: String) throws {
-    let reader = try PairReader(path: path)
-    while let row = try reader.next() {
-      if case .pair(let pair, _) = row { add(pair.query, key: QueryKey.of(pair)) }
+  /// - Throws: what ``PairReader`` throws for a file as a whole.
+  public init(paths: [String]) throws {
+    for path in paths {
+      let reader = try PairReader(path: path)
+      while let row = try reader.next() {
+        if case .pair(let pair, _) = row { add(pair.query, key: QueryKey.of(pair)) }
+      }
     }
     seen = []
   }

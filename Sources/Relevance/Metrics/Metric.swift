@@ -17,6 +17,20 @@ public enum Metric: String, Sendable, CaseIterable, Codable {
   /// Mean negative logarithm of the gold label's probability.
   case logLoss = "log_loss"
 
+  /// The name for people, as it stands within a sentence.
+  public var name: String {
+    switch self {
+    case .accuracy: "accuracy"
+    case .macroF1: "macro-F1"
+    case .weightedF1: "weighted-F1"
+    case .auc: "AUC"
+    case .spearman: "Spearman"
+    case .ndcgAt10: "NDCG@10"
+    case .ece: "calibration error"
+    case .logLoss: "log loss"
+    }
+  }
+
   /// Whether a larger value is a better one.
   public var higherIsBetter: Bool { self != .ece && self != .logLoss }
 }
