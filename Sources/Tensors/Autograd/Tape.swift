@@ -62,10 +62,15 @@ public final class Tape {
   func add(_ gradient: Tensor, to variable: Variable, isOwn: Bool = false) throws {
     guard variable.needsGradient else { return }
     if let sum = variable.sum {
-      try backend.scatterAddRows(flat(gradient), [0], to: flat(sum))
+      if gradient.rows <= 1 || gradient.rowStride == gradient.width {
+        try backend.scatterAddRows(flat(gradient), [0], to: flat(sum))
+      } else {
+        // Columns of a wider tensor.
+        try backend.scatterAddRows(gradient, (0..<Int32(gradient.rows)).map { $0 }, to: sum)
+      }
     } else if let gathered = variable.gradient {
       // A new tensor: what was gathered may also be another variable's.
-      variable.gradient = try backend.add(gathered, gradient)
+      variable.gradient = try added(gathered, gradient)
       variable.ownsGradient = true
     } else {
       variable.gradient = gradient
@@ -112,6 +117,13 @@ public final class Tape {
     }
     return record(try reshaped(x.value, width), from: [x]) { [self] g in try add(reshaped(g, x.width), to: x)
     }
+  }
+
+  /// The sum of two matrices or two vectors.
+  private func added(_ a: Tensor, _ b: Tensor) throws -> Tensor {
+    guard a.shape.rank == 1 else { return try backend.add(a, b) }
+    let row = try backend.add(flat(a), flat(b))
+    return Tensor(shape: a.shape, dtype: row.dtype, buffer: row.buffer, offset: row.offset)
   }
 
   /// All elements as one row.
