@@ -37,7 +37,9 @@ import Transformers
       let tokenizer = try WordPieceTokenizer(folder: tiny.model)
       // Training and scoring must agree on what a special token in a text is.
       let pairs =
-        fixture.rows.map { (query: $0.query, item: $0.title) } + [("red [SEP] shoes", "[MASK] oak table")]
+        fixture.rows.map { (query: $0.query, item: $0.title) } + [
+          (query: "red [SEP] shoes", item: "[MASK] oak table")
+        ]
       let rows = try pairs.map { pair in
         TrainingRow(
           pairID: "",

@@ -22,6 +22,23 @@ import Transformers
     let tensors: [(name: String, parameter: Parameter, rows: Range<Int>)]
   }
 
+  @Test(arguments: StudentKind.allCases) func ratesDecayByLayerFromTheOutput(kind: StudentKind) throws {
+    let fixture = try TrainingStep.load()
+    let folder = try TrainingStep.modelFolder()
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let shape = StudentShape(labels: try fixture.labelSet(), aspects: fixture.aspects)
+    let backend: any TrainingBackend = try BackendPlace.cpu.backend
+    let student = try kind.make(
+      EncoderSource(folder: folder), shape: shape, seed: 1, layerDecay: 0.5, on: backend)
+    #expect(student.encoder.configuration.layers == 2)
+    for parameter in student.encoder.parameters {
+      let expected: Float =
+        parameter.name.hasPrefix("embeddings.") ? 0.125 : parameter.name.contains(".layer.0.") ? 0.25 : 0.5
+      #expect(parameter.rateFactor == expected, "\(parameter.name)")
+    }
+    #expect(student.modelHeads.allSatisfy { $0.parameter.rateFactor == 1 })
+  }
+
   static func run(_ kind: StudentKind, on place: BackendPlace, pieceTokens: Int = 4096) throws -> Run {
     let backend: any TrainingBackend = try place.backend
     let fixture = try TrainingStep.load()

@@ -62,7 +62,36 @@ struct TapeProgram: Sendable, CustomTestStringConvertible {
       TapeProgram("causal grouped attention", [[9, 32]]) { tape, batch, x in
         try tape.encoderAttention(x[0], heads: 4, keyHeads: 2, scale: 0.6, causal: true, batch)
       },
-    ] + heads
+    ] + fused + heads
+
+  private static let draws = DropoutDraws(rate: 0.3, key: 7, stream: 1 << 40)
+
+  /// What a layer's operations become where a backend does several in one pass over memory.
+  private static let fused: [TapeProgram] = [
+    TapeProgram("linear and GELU", [[9, 7], [5, 7], [5]]) { tape, _, x in
+      try tape.linearGELU(x[0], x[1], bias: x[2], .exact)
+    },
+    TapeProgram("norm of a residual sum", [[9, 5], [7, 5], [7], [9, 7], [7], [7]]) { tape, _, x in
+      try tape.linearResidualNorm(
+        x[0], weight: x[1], bias: x[2], residual: x[3], normWeight: x[4], normBias: x[5], epsilon: 1e-5,
+        TapeProgram.draws
+      )
+    },
+    TapeProgram("attention of first rows", [[3, 16], [9, 32]]) { tape, batch, x in
+      try tape.firstRowAttention(x[0], x[1], heads: 2, scale: 0.6, batch)
+    },
+    // Its middle is read twice, once by a product that adds its gradient in place.
+    TapeProgram("half a layer", [[9, 6], [6, 6], [6], [10, 6], [10], [6, 10], [6], [6], [6]]) { tape, _, x in
+      let middle = try tape.linearResidualNorm(
+        x[0], weight: x[1], bias: x[2], residual: x[0], normWeight: x[7], normBias: x[8], epsilon: 1e-5,
+        TapeProgram.draws
+      )
+      let inner = try tape.linearGELU(middle, x[3], bias: x[4], .exact)
+      return try tape.linearResidualNorm(
+        inner, weight: x[5], bias: x[6], residual: middle, normWeight: x[7], normBias: x[8], epsilon: 1e-5,
+        DropoutDraws(rate: 0, key: 7, stream: 2 << 40))
+    },
+  ]
 
   private static let heads: [TapeProgram] = [
     TapeProgram("unit rows", [[9, 7]]) { tape, _, x in try tape.l2Normalize(x[0], epsilon: 1e-12) },
