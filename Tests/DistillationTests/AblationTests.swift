@@ -60,6 +60,17 @@ import Testing
     #expect(report.text.contains("hard+score+reasoning (2 seeds)"))
   }
 
+  @Test func gridOfACalibratedTeacherIsTrainedOnce() throws {
+    let tiny = try TinyRun()
+    var grid = Self.grid(tiny)
+    (grid.seeds, grid.students, grid.shared.calibratesTeacher) = ([1], [.interaction], true)
+    #expect(try Self.ablation(grid, tiny).run().allSatisfy { $0.outcome == .trained })
+    #expect(try Self.ablation(grid, tiny).run().allSatisfy { $0.outcome == .kept })
+    grid.shared.calibratesTeacher = false
+    let error = retortError { _ = try Self.ablation(grid, tiny).run() }
+    #expect(error?.message.hasSuffix(": calibrate_teacher") == true)
+  }
+
   @Test func oneSeedsDifferenceIsThatOfAComparison() throws {
     let tiny = try TinyRun()
     var grid = Self.grid(tiny)
@@ -123,7 +134,8 @@ import Testing
     let text = """
       {"train": ["a", "b"], "dev": "d", "init": "i", "output": "o", "teacher": "t", "teacher_dev": "u",
        "students": ["representation"], "losses": [["reasoning", "hard"], ["score"]], "seeds": [7, 3],
-       "weights": [1, 0.5, 0.25], "temperature": 3, "epochs": 5, "batch": 8, "batch_tokens": 99,
+       "weights": [1, 0.5, 0.25], "temperature": 3, "calibrate_teacher": true,
+       "epochs": 5, "batch": 8, "batch_tokens": 99,
        "learning_rate": 2e-5, "schedule": "cosine", "warm_up": 0.2, "weight_decay": 0, "layer_decay": 0.9,
        "dropout": 0, "clip": 2, "max_length": 64, "slot_width": 16, "compute": "f32", "watch": "spearman",
        "evaluate_every": 50, "patience": 2, "limit": 1000, "checkpoint_seconds": 60, "resamples": 10}
@@ -145,7 +157,7 @@ import Testing
     (settings.weightDecay, settings.layerDecay, settings.dropout, settings.clip) = (0, 0.9, 0, 2)
     (settings.maximumLength, settings.slotWidth, settings.compute) = (64, 16, "f32")
     (settings.watch, settings.evaluateEvery, settings.patience, settings.limit) = ("spearman", 50, 2, 1000)
-    settings.seed = 3
+    (settings.seed, settings.calibratesTeacher) = (3, true)
     #expect(grid.settings(grid.cells[3]) == settings)
     #expect(grid.files(grid.cells[3], initial: "x").teacher == "t")
   }

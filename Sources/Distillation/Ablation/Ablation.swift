@@ -171,6 +171,7 @@ extension DistillationSettings {
     func content(_ input: Input) -> Input { Input(path: "", sha256: input.sha256, rows: 0) }
     var copy = self
     copy.aspects = []
+    copy.teacherCalibration = nil
     copy.baseModel = ""
     copy.inputs = inputs.mapValues(content)
     copy.trainFiles = trainFiles.map(content)
