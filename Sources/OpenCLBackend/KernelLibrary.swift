@@ -35,7 +35,7 @@ final class KernelLibrary: Sendable {
         built = known
       } else {
         built = try context.makeProgram(
-          name: sources.last?.rawValue ?? name, source: sources.map(\.text).joined(separator: "\n"),
+          name: sources.last?.name ?? name, source: sources.map(\.text).joined(separator: "\n"),
           options: "-cl-std=CL1.2 " + options)
         state.programs[program] = built
       }

@@ -22,6 +22,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   public let device: DeviceDescription
   /// The kernels' family: by default ``KernelFamily/cpu`` on CPU devices, else ``KernelFamily/gpu``.
   public let family: KernelFamily
+  /// What kernel variants may use on this device.
+  public let features: KernelFeatures
   let context: OpenCLContext
   let library: KernelLibrary
   let rotations = Mutex<[RoPE: RotationTable]>([:])
@@ -37,8 +39,12 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   /// Opens a context on `device`; kernels are built when first used.
   ///
+  /// - Parameter features: what variants may use, the device's own by default; `.portable` for none.
   /// - Throws: `deviceFailure` or `outOfMemory` where the driver refuses.
-  public init(device: OpenCLDevice, family: KernelFamily? = nil, cache: BinaryCache = .standard) throws {
+  public init(
+    device: OpenCLDevice, family: KernelFamily? = nil, features: KernelFeatures? = nil,
+    cache: BinaryCache = .standard
+  ) throws {
     let kind: DeviceDescription.Kind =
       switch device.kind {
       case .cpu: .cpu
@@ -49,6 +55,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       backend: "opencl", name: device.name, kind: kind, memoryBytes: device.memoryBytes,
       computeUnits: device.computeUnits)
     self.family = family ?? (device.kind == .cpu ? .cpu : .gpu)
+    self.features = features ?? device.features
     context = try OpenCLContext(device: device, cache: cache)
     library = KernelLibrary(context: context)
   }

@@ -40,30 +40,9 @@ extension OpenCLBackend {
     if family == .cpu {
       try multiplyPanels(operation, operand, columns, result)
     } else {
-      let tile = 64
-      try context.launch(
-        try library.kernel([.productTiled], "product_tiled", ""), operand + columns + result,
-        global: ((operation.n + tile - 1) / tile * 16, (operation.m + tile - 1) / tile * 16, 1),
-        local: (16, 16, 1))
+      try multiplyTiled(operation, operand, columns, result)
     }
     try record(operation)
     return y
-  }
-
-  private func multiplyPanels(
-    _ operation: Product, _ operand: [KernelArgument], _ columns: [KernelArgument], _ result: [KernelArgument]
-  ) throws {
-    // The kernels' panel width, terms an item packs, and rows an item multiplies.
-    let (panel, terms, rows) = (32, 64, 6)
-    let count = (operation.n + panel - 1) / panel
-    let panels = try context.makeBuffer(byteCount: count * operation.k * panel * 4)
-    try launchItems(
-      try library.kernel([.productPanels], "product_pack", "-DROWS=\(rows) "),
-      columns + [
-        .buffer("panels", panels), .uint("n", UInt32(operation.n)), .uint("K", UInt32(operation.k)),
-      ], count, (operation.k + terms - 1) / terms)
-    try launchItems(
-      try library.kernel([.productPanels], "product_panels", "-DROWS=\(rows) "),
-      operand + [.buffer("panels", panels)] + result, (operation.m + rows - 1) / rows, count)
   }
 }

@@ -24,6 +24,9 @@ public struct OpenCLDevice: @unchecked Sendable {
   public let computeUnits: Int
   public let maxWorkGroupSize: Int
   public let extensions: [String]
+  /// What the driver says that kernel variants may use; ``KernelFeatures/WarpInstructions/ptx`` is promised by
+  /// NVIDIA's name alone and proven by a probe.
+  public let features: KernelFeatures
 
   // Root device ids live as long as their platform, so the handle needs no owner.
   let handle: cl_device_id
@@ -50,6 +53,12 @@ public struct OpenCLDevice: @unchecked Sendable {
     localMemoryBytes = Int(clamping: try Self.value(handle, CL_DEVICE_LOCAL_MEM_SIZE, cl_ulong(0)))
     computeUnits = Int(try Self.value(handle, CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint(0)))
     maxWorkGroupSize = try Self.value(handle, CL_DEVICE_MAX_WORK_GROUP_SIZE, 0)
+    features = KernelFeatures(
+      warpInstructions: kind == .gpu && vendor.contains("NVIDIA") ? .ptx : .none,
+      subgroupSizes: extensions.contains("cl_intel_required_subgroup_size")
+        ? try Self.subgroupSizes(handle) : [],
+      halfArithmetic: extensions.contains("cl_khr_fp16"),
+      integerDotProduct: extensions.contains("cl_khr_integer_dot_product"))
   }
 
   public func has(_ name: String) -> Bool { extensions.contains(name) }
@@ -61,6 +70,16 @@ public struct OpenCLDevice: @unchecked Sendable {
     try OpenCLStatus.check(
       clGetDeviceInfo(device, cl_device_info(key), MemoryLayout<T>.size, &value, nil), "clGetDeviceInfo")
     return value
+  }
+
+  /// Sizes that a kernel may demand (cl_intel_required_subgroup_size).
+  private static func subgroupSizes(_ device: cl_device_id) throws -> [Int] {
+    let key = cl_device_info(0x4108)  // CL_DEVICE_SUB_GROUP_SIZES_INTEL
+    var bytes = 0
+    guard clGetDeviceInfo(device, key, 0, nil, &bytes) == CL_SUCCESS else { return [] }
+    var sizes = [Int](repeating: 0, count: bytes / MemoryLayout<Int>.size)
+    guard clGetDeviceInfo(device, key, bytes, &sizes, nil) == CL_SUCCESS else { return [] }
+    return sizes.sorted()
   }
 
   private static func text(_ device: cl_device_id, _ key: Int32) throws -> String {

@@ -29,7 +29,8 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
     get throws { try made.get() }
   }
 
-  /// The Float64 reference itself, the CPU backend with one and two threads, and every OpenCL device.
+  /// The Float64 reference itself, the CPU backend with one and two threads, every OpenCL device, and the first
+  /// of them with the kernels of the other class and with each variant that it can run.
   static let all: [BackendUnderTest] =
     [
       BackendUnderTest("reference", int8: true) { ReferenceBackend() },
@@ -40,9 +41,15 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   /// Every OpenCL device; where none is found, one entry whose tests all fail.
   private static var openCL: [BackendUnderTest] {
     do {
-      return try OpenCLPlatforms.devices().enumerated().map { index, device in
+      let devices = try OpenCLPlatforms.devices()
+      let first = devices[0]
+      return devices.enumerated().map { index, device in
         BackendUnderTest("OpenCL \(index), \(device.name)", int8: false) { try OpenCLBackend(device: device) }
-      }
+      } + [
+        BackendUnderTest("OpenCL 0, kernels of the other class", int8: false) {
+          try OpenCLBackend(device: first, family: first.kind == .cpu ? .gpu : .cpu, features: .portable)
+        }
+      ]
     } catch {
       return [BackendUnderTest("OpenCL, no device", int8: false) { throw error }]
     }

@@ -7,14 +7,8 @@ import TestSupport
 import Testing
 
 extension BackendUnderTest {
-  /// All backends, and the first OpenCL device with the kernels of the other class too.
-  static let trainers: [BackendUnderTest] =
-    all + [
-      BackendUnderTest("OpenCL 0, kernels of the other class", int8: false) {
-        let device = try OpenCLPlatforms.devices()[0]
-        return try OpenCLBackend(device: device, family: device.kind == .cpu ? .gpu : .cpu)
-      }
-    ]
+  /// All backends train.
+  static let trainers: [BackendUnderTest] = all
 
   /// The backend as one that trains; throws, so that the test fails, where it does not.
   var trainer: any TrainingBackend {

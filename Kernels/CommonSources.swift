@@ -1,0 +1,6 @@
+// Pieces that other sources build on.
+extension KernelSource {
+  public static let blockFormats = KernelSource("block_formats", PackageResources.block_formats_opencl)
+  public static let lanes = KernelSource("lanes", PackageResources.lanes_opencl)
+  public static let vectorMath = KernelSource("vector_math", PackageResources.vector_math_opencl)
+}

@@ -1,0 +1,27 @@
+import Basics
+import OpenCLRuntime
+import Tensors
+
+/// Products with stored rows, for the GPU family.
+extension OpenCLBackend {
+  func multiplyStored(
+    _ input: FloatView, _ segment: MatrixSegment, rows: Int, _ common: [KernelArgument]
+  ) throws {
+    let tiled = rows > 8
+    let kernel = try library.kernel(
+      [.blockFormats, .matmulTiled], tiled ? "matmul_tiled" : "matmul_columns", segment.format.options)
+    let arguments: [KernelArgument] =
+      [
+        .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
+        .buffer("weights", segment.buffer), .ulong("row_bytes", UInt64(segment.rowBytes)),
+      ] + common
+    if tiled {
+      try context.launch(
+        kernel, arguments,
+        global: ((segment.columns + 63) / 64 * 16, (rows + 63) / 64 * 16, 1), local: (16, 16, 1))
+    } else {
+      try context.launch(
+        kernel, arguments, global: (8, (segment.columns + 7) / 8 * 8, rows), local: (8, 8, 1))
+    }
+  }
+}

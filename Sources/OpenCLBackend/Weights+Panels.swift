@@ -1,0 +1,67 @@
+import Basics
+import OpenCLRuntime
+import Tensors
+
+/// Matrices in panels, for the CPU family.
+extension OpenCLBackend {
+  func panelSegments(_ source: CheckedSource, mode: ComputeMode, column: Int) throws
+    -> [MatrixSegment]
+  {
+    let format: WeightFormat =
+      switch mode {
+      case .f32: .f32
+      case .bf16: .bf16
+      case .auto, .int8, .lean: source.format
+      }
+    let panelBytes = format.panelBytes(source.width)
+    let limit = context.device.maxAllocationBytes / panelBytes * 32
+    guard limit > 0 else {
+      throw RetortError(
+        .outOfMemory, "32 columns need \(panelBytes) bytes, more than the device's largest allocation",
+        file: source.source.file, field: source.source.name, remedy: "Use another device.")
+    }
+    let kernel = try packKernel(from: source.format, to: format)
+    var segments: [MatrixSegment] = []
+    for first in stride(from: 0, to: source.rows, by: limit) {
+      let count = min(limit, source.rows - first)
+      let buffer = try context.makeBuffer(byteCount: (count + 31) / 32 * panelBytes, pooled: false)
+      try pack(source, rows: first..<(first + count), into: buffer, format: format, kernel)
+      segments.append(
+        MatrixSegment(
+          format: format, buffer: buffer, firstColumn: column + first, columns: count, rowBytes: 0))
+    }
+    return segments
+  }
+
+  private func packKernel(from source: WeightFormat, to format: WeightFormat) throws -> OpenCLKernel {
+    let name =
+      switch format {
+      case .f32: "pack_f32"
+      case .bf16: "pack_bf16"
+      case .f16: "pack_f16"
+      default: "pack_blocks"
+      }
+    return try library.kernel([.blockFormats, .lanes, .panelFormats, .packPanels], name, source.options)
+  }
+
+  private func pack(
+    _ source: CheckedSource, rows: Range<Int>, into buffer: OpenCLBuffer, format: WeightFormat,
+    _ kernel: OpenCLKernel
+  ) throws {
+    let step = max(Self.stagingBytes / source.rowBytes / 32, 1) * 32
+    let items =
+      format.isQuantized ? source.width / format.blockElements : (source.width + 31) / 32
+    for first in stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
+      let range = first..<min(first + step, rows.upperBound)
+      let staging = try context.makeBuffer(byteCount: range.count * source.rowBytes)
+      try context.write(source.bytes(rows: range), to: staging)
+      try launchItems(
+        kernel,
+        [
+          .buffer("rows_in", staging), .ulong("row_bytes", UInt64(source.rowBytes)),
+          .int("row_count", range.count), .buffer("panels", buffer),
+          .int("first_panel", (first - rows.lowerBound) / 32), .uint("K", UInt32(source.width)),
+        ], items, (range.count + 31) / 32)
+    }
+  }
+}

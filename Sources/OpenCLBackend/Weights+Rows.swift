@@ -1,0 +1,41 @@
+import Basics
+import OpenCLRuntime
+import Tensors
+
+/// Matrices as stored rows, for the GPU family.
+extension OpenCLBackend {
+  func rowSegments(_ source: CheckedSource, mode: ComputeMode, column: Int) throws -> [MatrixSegment] {
+    let convert = mode == .bf16 && source.format != .bf16
+    let rowBytes = convert ? source.width * 2 : source.rowBytes
+    let limit = max(context.device.maxAllocationBytes / rowBytes, 1)
+    var segments: [MatrixSegment] = []
+    for first in stride(from: 0, to: source.rows, by: limit) {
+      let range = first..<min(first + limit, source.rows)
+      let buffer = try convert ? convertRows(source, range) : uploadRows(source, range)
+      segments.append(
+        MatrixSegment(
+          format: convert ? .bf16 : source.format, buffer: buffer, firstColumn: column + first,
+          columns: range.count, rowBytes: rowBytes))
+    }
+    return segments
+  }
+
+  private func convertRows(_ source: CheckedSource, _ rows: Range<Int>) throws -> OpenCLBuffer {
+    let kernel = try library.kernel([.blockFormats, .matmulTiled], "convert_bf16", source.format.options)
+    let buffer = try context.makeBuffer(byteCount: rows.count * source.width * 2, pooled: false)
+    let step = max(Self.stagingBytes / source.rowBytes, 1)
+    for first in stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
+      let range = first..<min(first + step, rows.upperBound)
+      let staging = try context.makeBuffer(byteCount: range.count * source.rowBytes)
+      try context.write(source.bytes(rows: range), to: staging)
+      try launchItems(
+        kernel,
+        [
+          .buffer("rows_in", staging), .ulong("row_bytes", UInt64(source.rowBytes)),
+          .buffer("rows_out", buffer), .uint("first_row", UInt32(first - rows.lowerBound)),
+          .uint("K", UInt32(source.width)),
+        ], (source.width + 7) / 8, range.count)
+    }
+    return buffer
+  }
+}

@@ -1,0 +1,32 @@
+/// What kernel variants may use beyond core OpenCL C 1.2; each variant has a portable twin that needs none of it.
+public struct KernelFeatures: Sendable, Hashable, Codable {
+  /// NVIDIA's instructions of a whole warp (`mma.sync`, `ldmatrix`, `cp.async`, shuffles).
+  public enum WarpInstructions: String, Sendable, Codable, CaseIterable {
+    case none
+    /// As inline PTX.
+    case ptx
+    /// As plain OpenCL C through local memory: for tests on other devices, far too slow for work.
+    case emulated
+  }
+
+  public var warpInstructions: WarpInstructions
+  /// Work-items of the subgroups that kernels may ask for; empty where there are none.
+  public var subgroupSizes: [Int]
+  /// Arithmetic on `half` (cl_khr_fp16).
+  public var halfArithmetic: Bool
+  /// `dot_acc_sat` and its kin on packed bytes (cl_khr_integer_dot_product).
+  public var integerDotProduct: Bool
+
+  /// Core OpenCL C alone.
+  public static let portable = KernelFeatures()
+
+  public init(
+    warpInstructions: WarpInstructions = .none, subgroupSizes: [Int] = [], halfArithmetic: Bool = false,
+    integerDotProduct: Bool = false
+  ) {
+    self.warpInstructions = warpInstructions
+    self.subgroupSizes = subgroupSizes
+    self.halfArithmetic = halfArithmetic
+    self.integerDotProduct = integerDotProduct
+  }
+}
