@@ -91,7 +91,7 @@ let package = Package(
     .target(name: "CKernels"),
     .target(
       name: "Kernels", path: "Kernels",
-      resources: ["common", "cpu", "portable", "rows"].map { .embedInCode($0) }),
+      resources: ["common", "cpu", "nvidia", "portable", "rows"].map { .embedInCode($0) }),
     .executableTarget(
       name: "retort",
       dependencies: modules.map { .byName(name: $0.name) } + [argumentParser]),

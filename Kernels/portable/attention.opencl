@@ -9,6 +9,7 @@
 //   y          [rows, heads · head_dim] float, packed
 // Order: online softmax over tiles of ITEMS keys from token 0 on.
 // Launch: (ITEMS · heads, rows) items in groups of (ITEMS, 1). Tunable: ITEMS, a power of two.
+// Check: -DKV_HALF=0,1 -DGROUP=64 -DITEMS=64
 #ifndef ITEMS
 #define ITEMS 64
 #endif

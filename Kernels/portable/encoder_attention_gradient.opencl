@@ -13,6 +13,8 @@
 // Launch: products one item a head and row; the others groups of (TILE, TILE, 1) items, a group a head (of keys in
 // the second), a block and a part of it: (TILE · heads, TILE · blocks, 16 / TILE). Tunable: TILE (8, 16).
 // vector_math with VEC 1 comes before.
+// Check: -DTILE=16 -DDIM=32,64
+// Check: -DTILE=8 -DDIM=128
 #define PITCH (DIM | 1)
 #define PARTS ((DIM + TILE - 1) / TILE)
 

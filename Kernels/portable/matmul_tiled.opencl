@@ -9,6 +9,7 @@
 // matmul_tiled: many rows; 64 × 64 outputs a group of 16 × 16 items through local memory.
 // matmul_columns: few rows; groups of COLUMNS × CHUNKS items, one item a column and a chunk of 256 k's.
 // Tunable: COLUMNS, CHUNKS.
+// Check: -DFORMAT=0,1,2,3,4,5,6,7,8,9,10
 #ifndef COLUMNS
 #define COLUMNS 8
 #endif
