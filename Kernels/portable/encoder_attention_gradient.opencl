@@ -12,6 +12,7 @@
 // for each over tiles of TILE rows.
 // Launch: products one item a head and row; the others groups of (TILE, TILE, 1) items, a group a head (of keys in
 // the second), a block and a part of it: (TILE · heads, TILE · blocks, 16 / TILE). Tunable: TILE (8, 16).
+// 0 − sum instead of −sum: Intel's runtime for CPUs loses negations that live across a barrier (CONTRIBUTING.md).
 // vector_math with VEC 1 comes before.
 // Check: -DTILE=16 -DDIM=32,64
 // Check: -DTILE=8 -DDIM=128
@@ -74,7 +75,7 @@ kernel void encoder_attention_query_gradient(
     const int other = key + (int)tx;
     float slope = 0.0f;
     if (row < end && other < end && (!causal || other <= row)) {
-      const float p = exp_real(fma(dot_tile(query + ty * PITCH, keys + tx * PITCH), scale, -sum));
+      const float p = exp_real(fma(dot_tile(query + ty * PITCH, keys + tx * PITCH), scale, 0.0f - sum));
       slope = p * (dot_tile(slope_of_output + ty * PITCH, values + tx * PITCH) - product);
     }
     slopes[ty * (TILE + 1) + tx] = slope;
@@ -116,7 +117,7 @@ kernel void encoder_attention_key_gradient(
       float p = 0.0f, slope = 0.0f;
       if (row < end && other < end && (!causal || other <= row)) {
         const float sum = sums[sums_offset + (size_t)row * sums_stride + head];
-        p = exp_real(fma(dot_tile(query + ty * PITCH, keys + tx * PITCH), scale, -sum));
+        p = exp_real(fma(dot_tile(query + ty * PITCH, keys + tx * PITCH), scale, 0.0f - sum));
         slope = p * (dot_tile(slope_of_output + ty * PITCH, values + tx * PITCH) -
                      products[(size_t)row * heads + head]);
       }
