@@ -13,7 +13,7 @@ let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package
 
 let modules: [Module] = [
   Module(name: "Basics"),
-  Module(name: "OpenCLRuntime", modules: ["COpenCL", "Basics"]),
+  Module(name: "OpenCLRuntime", modules: ["COpenCL", "Kernels", "Basics"]),
   Module(name: "Tensors", modules: ["Basics"]),
   Module(name: "ModelFormats", modules: ["Basics"]),
   Module(name: "Tokenizers", modules: ["Basics"]),
@@ -91,7 +91,7 @@ let package = Package(
     .target(name: "CKernels"),
     .target(
       name: "Kernels", path: "Kernels",
-      resources: ["common", "cpu", "nvidia", "portable", "rows"].map { .embedInCode($0) }),
+      resources: ["common", "cpu", "nvidia", "portable", "probe", "rows"].map { .embedInCode($0) }),
     .executableTarget(
       name: "retort",
       dependencies: modules.map { .byName(name: $0.name) } + [argumentParser]),

@@ -39,7 +39,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   /// Opens a context on `device`; kernels are built when first used.
   ///
-  /// - Parameter features: what variants may use, the device's own by default; `.portable` for none.
+  /// - Parameter features: what variants may use, by default what the device has: on NVIDIA a probe's result, made
+  ///   once for each driver; `.portable` for none.
   /// - Throws: `deviceFailure` or `outOfMemory` where the driver refuses.
   public init(
     device: OpenCLDevice, family: KernelFamily? = nil, features: KernelFeatures? = nil,
@@ -55,9 +56,17 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       backend: "opencl", name: device.name, kind: kind, memoryBytes: device.memoryBytes,
       computeUnits: device.computeUnits)
     self.family = family ?? (device.kind == .cpu ? .cpu : .gpu)
-    self.features = features ?? device.features
+    self.features = try features ?? DeviceModelStore.standard.features(of: device)
     context = try OpenCLContext(device: device, cache: cache)
     library = KernelLibrary(context: context)
+  }
+
+  /// The device as probed; with `measured` its ceilings too, which takes a second or two where they are not kept
+  /// already.
+  ///
+  /// - Throws: what the driver says where it gives no context.
+  public func deviceModel(measured: Bool = true) throws -> DeviceModel {
+    try DeviceModelStore.standard.model(of: context.device, measured: measured)
   }
 
   // MARK: Memory

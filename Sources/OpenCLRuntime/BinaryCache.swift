@@ -15,13 +15,14 @@ public struct BinaryCache: Sendable {
   public init(folder: String?) { self.folder = folder }
 
   /// `${XDG_CACHE_HOME:-~/.cache}/retort/kernels`.
-  public static var standard: BinaryCache {
+  public static var standard: BinaryCache { BinaryCache(folder: standardFolder("kernels")) }
+
+  /// `${XDG_CACHE_HOME:-~/.cache}/retort/<name>`; nil where there is neither variable nor home.
+  public static func standardFolder(_ name: String) -> String? {
     let environment = ProcessInfo.processInfo.environment
-    if let base = environment["XDG_CACHE_HOME"], !base.isEmpty {
-      return BinaryCache(folder: base + "/retort/kernels")
-    }
-    guard let home = environment["HOME"], !home.isEmpty else { return BinaryCache(folder: nil) }
-    return BinaryCache(folder: home + "/.cache/retort/kernels")
+    if let base = environment["XDG_CACHE_HOME"], !base.isEmpty { return "\(base)/retort/\(name)" }
+    guard let home = environment["HOME"], !home.isEmpty else { return nil }
+    return "\(home)/.cache/retort/\(name)"
   }
 
   /// 128 bits that name a build: every part, with its length, counts.

@@ -145,6 +145,13 @@ public final class OpenCLContext: @unchecked Sendable {
       name: name, source: source, options: options, context: handle, device: device, cache: cache)
   }
 
+  /// Builds a program from a binary made for this device; `source` tells the kernels' arguments.
+  ///
+  /// - Throws: what the driver says where it refuses the binary.
+  func makeProgram(name: String, binary: [UInt8], source: String) throws -> OpenCLProgram {
+    try OpenCLProgram(name: name, binary: binary, source: source, context: handle, device: device)
+  }
+
   /// Queues a kernel; `global` items in groups of `local` (nil lets the driver choose).
   public func launch(
     _ kernel: OpenCLKernel, _ arguments: [KernelArgument], global: (Int, Int, Int),

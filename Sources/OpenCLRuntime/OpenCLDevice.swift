@@ -3,7 +3,7 @@ import COpenCL
 
 /// A device of one of the installed OpenCL platforms, with the limits that matter.
 public struct OpenCLDevice: @unchecked Sendable {
-  public enum Kind: String, Sendable { case cpu, gpu, accelerator }
+  public enum Kind: String, Sendable, Codable { case cpu, gpu, accelerator }
 
   /// Position in ``OpenCLPlatforms/devices()``: what `--device` takes.
   public let index: Int
@@ -24,8 +24,8 @@ public struct OpenCLDevice: @unchecked Sendable {
   public let computeUnits: Int
   public let maxWorkGroupSize: Int
   public let extensions: [String]
-  /// What the driver says that kernel variants may use; ``KernelFeatures/WarpInstructions/ptx`` is promised by
-  /// NVIDIA's name alone and proven by a probe.
+  /// What the driver says that kernel variants may use. Warp instructions are never among it: only a kernel that
+  /// ran proves them (``DeviceModel/features``).
   public let features: KernelFeatures
 
   // Root device ids live as long as their platform, so the handle needs no owner.
@@ -54,7 +54,6 @@ public struct OpenCLDevice: @unchecked Sendable {
     computeUnits = Int(try Self.value(handle, CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint(0)))
     maxWorkGroupSize = try Self.value(handle, CL_DEVICE_MAX_WORK_GROUP_SIZE, 0)
     features = KernelFeatures(
-      warpInstructions: kind == .gpu && vendor.contains("NVIDIA") ? .ptx : .none,
       subgroupSizes: extensions.contains("cl_intel_required_subgroup_size")
         ? try Self.subgroupSizes(handle) : [],
       halfArithmetic: extensions.contains("cl_khr_fp16"),
@@ -62,6 +61,19 @@ public struct OpenCLDevice: @unchecked Sendable {
   }
 
   public func has(_ name: String) -> Bool { extensions.contains(name) }
+
+  /// A number that the driver may or may not tell; of four or eight bytes.
+  ///
+  /// - Parameter zero: whether 0 is an answer.
+  /// - Throws: `deviceFailure` with the driver's status where it refuses.
+  func number(_ key: cl_device_info, _ what: String, zero: Bool = true) throws -> Int {
+    var raw: UInt64 = 0
+    try OpenCLStatus.check(clGetDeviceInfo(handle, key, 8, &raw, nil), "asking for the \(what)", field: name)
+    guard zero || raw > 0 else {
+      throw RetortError(.unsupported, "the driver tells no \(what)", field: name, remedy: "Nothing to do.")
+    }
+    return Int(clamping: raw)
+  }
 
   private static func value<T: BitwiseCopyable>(_ device: cl_device_id, _ key: Int32, _ initial: T) throws
     -> T

@@ -34,6 +34,19 @@ public final class OpenCLProgram: @unchecked Sendable {
     if let binary = Self.binary(handle) { cache.store(binary, key: key) }
   }
 
+  /// Takes `binary` as it is; `source` tells the kernels' arguments.
+  ///
+  /// - Throws: `kernelBuildFailed` with the driver's reason where it refuses the binary.
+  init(name: String, binary: [UInt8], source: String, context: cl_context, device: OpenCLDevice) throws {
+    self.name = name
+    signatures = KernelSignature.parse(source)
+    wasCached = false
+    handle = try Self.build(name: name, binary: binary, context: context, device: device)
+  }
+
+  /// The built program as the driver gives it; nil where it gives none.
+  var binary: [UInt8]? { Self.binary(handle) }
+
   deinit { clReleaseProgram(handle) }
 
   /// The kernel named `kernelName`.
@@ -89,6 +102,31 @@ public final class OpenCLProgram: @unchecked Sendable {
     guard status == CL_SUCCESS, clBuildProgram(program, 1, &handle, options, nil, nil) == CL_SUCCESS else {
       clReleaseProgram(program)
       return nil
+    }
+    return program
+  }
+
+  private static func build(
+    name: String, binary: [UInt8], context: cl_context, device: OpenCLDevice
+  ) throws -> cl_program {
+    var handle: cl_device_id? = device.handle
+    var status: cl_int = 0
+    var length = binary.count
+    let program = binary.withUnsafeBufferPointer { bytes -> cl_program? in
+      var pointer = bytes.baseAddress
+      return clCreateProgramWithBinary(context, 1, &handle, &length, &pointer, nil, &status)
+    }
+    guard let program, status == CL_SUCCESS else {
+      throw OpenCLStatus.error(status, "clCreateProgramWithBinary", field: name)
+    }
+    let built = clBuildProgram(program, 1, &handle, "", nil, nil)
+    guard built == CL_SUCCESS else {
+      let log = buildLog(program, device)
+      clReleaseProgram(program)
+      throw RetortError(
+        .kernelBuildFailed, "binary \(name) does not build (\(OpenCLStatus.name(built))): \(log)",
+        field: name,
+        remedy: "Build it from source.")
     }
     return program
   }

@@ -7,12 +7,31 @@ import OpenCLRuntime
 struct Devices: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Lists the backends and the devices they can run on.",
-    discussion: "Example: retort devices --json")
+    discussion: """
+      With --probe each OpenCL device is asked for its limits and instructions, and its copy bandwidth, arithmetic \
+      and launch cost are measured; the result is kept for each device and driver.
+
+      Example: retort devices --probe --device 0
+      """)
 
   @Flag(help: "Print JSON for machines instead of text for people.")
   var json = false
 
+  @Flag(help: "Measure each OpenCL device, or print what was measured before.")
+  var probe = false
+  @Flag(help: "With --probe: measure anew.")
+  var refresh = false
+  @Option(help: "With --probe: this OpenCL device alone.")
+  var device: Int?
+
+  func validate() throws {
+    guard probe || (!refresh && device == nil) else {
+      throw ValidationError("--refresh and --device belong to --probe.")
+    }
+  }
+
   func run() throws {
+    if probe { return try runProbe() }
     let cpu = try CPUBackend(threads: nil)
     let (devices, problem) = openCL()
     if json {
