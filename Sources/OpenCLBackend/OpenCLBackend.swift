@@ -44,7 +44,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   /// - Throws: `deviceFailure` or `outOfMemory` where the driver refuses.
   public init(
     device: OpenCLDevice, family: KernelFamily? = nil, features: KernelFeatures? = nil,
-    cache: BinaryCache = .standard
+    cache: BinaryCache? = nil
   ) throws {
     let kind: DeviceDescription.Kind =
       switch device.kind {

@@ -10,6 +10,8 @@ public final class OpenCLContext: @unchecked Sendable {
   private let handle: cl_context
   private let pool: BufferPool
   private let cache: BinaryCache
+  /// Where built programs are shared with the process's other contexts on the device.
+  private let shared: SharedPrograms?
   private let state: Mutex<SendableBox<State>>
 
   private struct State {
@@ -23,15 +25,14 @@ public final class OpenCLContext: @unchecked Sendable {
 
   /// - Parameters:
   ///   - profiling: whether kernels' start and end times are kept for ``takeNanoseconds()``.
-  ///   - cache: where built programs are kept.
-  public init(device: OpenCLDevice, profiling: Bool = false, cache: BinaryCache = .standard) throws {
+  ///   - cache: where built programs are kept. By default ``BinaryCache/standard``; where the driver keeps them
+  ///     itself, its own cache and, within the process, all contexts of the device together.
+  public init(device: OpenCLDevice, profiling: Bool = false, cache: BinaryCache? = nil) throws {
     self.device = device
-    self.cache = cache
-    var status: cl_int = 0
-    var id: cl_device_id? = device.handle
-    guard let context = clCreateContext(nil, 1, &id, nil, nil, &status), status == CL_SUCCESS else {
-      throw OpenCLStatus.error(status, "clCreateContext", field: device.name)
-    }
+    let driverKeeps = cache == nil && device.keepsCompiledKernels
+    self.cache = cache ?? (driverKeeps ? BinaryCache(folder: nil) : .standard)
+    shared = driverKeeps ? try SharedPrograms.of(device) : nil
+    let context = try shared?.retainedContext() ?? Self.makeContext(device)
     do {
       let queue = try Self.makeQueue(context, device, profiling: profiling)
       state = Mutex(SendableBox(State(queue: queue, profiling: profiling)))
@@ -50,6 +51,15 @@ public final class OpenCLContext: @unchecked Sendable {
       clReleaseCommandQueue(box.value.queue)
     }
     clReleaseContext(handle)
+  }
+
+  static func makeContext(_ device: OpenCLDevice) throws -> cl_context {
+    var status: cl_int = 0
+    var id: cl_device_id? = device.handle
+    guard let context = clCreateContext(nil, 1, &id, nil, nil, &status), status == CL_SUCCESS else {
+      throw OpenCLStatus.error(status, "clCreateContext", field: device.name)
+    }
+    return context
   }
 
   private static func makeQueue(_ context: cl_context, _ device: OpenCLDevice, profiling: Bool) throws
@@ -139,10 +149,13 @@ public final class OpenCLContext: @unchecked Sendable {
 
   // MARK: Programs and launches
 
-  /// Builds a program, or takes it from the cache on disk.
+  /// Builds a program, or takes one that is built.
   public func makeProgram(name: String, source: String, options: String = "") throws -> OpenCLProgram {
-    try OpenCLProgram(
-      name: name, source: source, options: options, context: handle, device: device, cache: cache)
+    let build = { [handle, device, cache] in
+      try OpenCLProgram(
+        name: name, source: source, options: options, context: handle, device: device, cache: cache)
+    }
+    return try shared?.program(options: options, source: source, build) ?? build()
   }
 
   /// Builds a program from a binary made for this device; `source` tells the kernels' arguments.

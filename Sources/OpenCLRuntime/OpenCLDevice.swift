@@ -60,6 +60,10 @@ public struct OpenCLDevice: @unchecked Sendable {
       integerDotProduct: extensions.contains("cl_khr_integer_dot_product"))
   }
 
+  /// Whether the driver keeps what it compiled on disk itself, kernel by kernel. PoCL does; asked for a program's
+  /// binary it first compiles every kernel once more, for groups of any size, which takes longer than the build.
+  public var keepsCompiledKernels: Bool { platformName == "Portable Computing Language" }
+
   public func has(_ name: String) -> Bool { extensions.contains(name) }
 
   /// A number that the driver may or may not tell; of four or eight bytes.

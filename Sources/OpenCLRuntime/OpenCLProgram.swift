@@ -31,7 +31,8 @@ public final class OpenCLProgram: @unchecked Sendable {
     }
     handle = try Self.build(name: name, source: source, options: options, context: context, device: device)
     wasCached = false
-    if let binary = Self.binary(handle) { cache.store(binary, key: key) }
+    // Some drivers compile anew what they are asked for, so nothing is asked without a place for it.
+    if cache.folder != nil, let binary = Self.binary(handle) { cache.store(binary, key: key) }
   }
 
   /// Takes `binary` as it is; `source` tells the kernels' arguments.
