@@ -37,6 +37,8 @@ let testTargets: [Module] = [
   Module(name: "TokenizersTests", modules: ["Basics", "Tokenizers"]),
   Module(name: "ModelFormatsTests", modules: ["Basics", "ModelFormats", "Tokenizers"]),
   Module(name: "OpenCLRuntimeTests", modules: ["Basics", "OpenCLRuntime"]),
+  // Runs the program in a process of its own.
+  Module(name: "CommandTests", modules: ["retort"]),
   Module(
     name: "OperationTests", modules: ["Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime"]),
   Module(

@@ -4,8 +4,8 @@ import Tensors
 /// Measures an engine's steps by phase: it stands between the engine and its runner and sees when the model starts
 /// and ends and when logits are read.
 ///
-/// On a device that runs behind the host, the model's time shows up as waiting in the read-back unless a profiler
-/// makes the host wait for each operation. Not thread-safe: the task that owns the engine owns it.
+/// On a device that runs behind the host, the model's time shows up as waiting in the read-back; what a profiler
+/// counts as attention there is taken out of it. Not thread-safe: the task that owns the engine owns it.
 public final class StepClock: StepRunner, @unchecked Sendable {
   /// A stretch of a step, for a timeline.
   public struct Span: Sendable, Hashable {
@@ -30,6 +30,8 @@ public final class StepClock: StepRunner, @unchecked Sendable {
     var start: UInt64 = 0
     var run: (start: UInt64, end: UInt64)?
     var attention: UInt64 = 0
+    /// Attention so far when the model's call had returned.
+    var attended: UInt64 = 0
     var rows = 0
     var reads: [(start: UInt64, end: UInt64)] = []
   }
@@ -54,6 +56,7 @@ public final class StepClock: StepRunner, @unchecked Sendable {
     let logits = try runner.run(batch, outputRows: outputRows)
     step.run = (start, now())
     step.attention = attention() - attended
+    step.attended = attention()
     step.rows = batch.tokenIDs.count
     return ClockedLogits(logits: logits, clock: self)
   }
@@ -87,7 +90,10 @@ public final class StepClock: StepRunner, @unchecked Sendable {
     times.addModel(
       nanoseconds: run.end - run.start, attention: step.attention, prefillRows: prefill, decodeRows: decode)
     let reading = step.reads.reduce(0) { $0 + ($1.end - $1.start) }
-    times.add(reading, to: .readBack)
+    // Of a device that runs behind the host, attention becomes known, and is waited for, while results are read.
+    let behind = min(attention() - step.attended, reading)
+    times.add(behind, to: .attention)
+    times.add(reading - behind, to: .readBack)
     // What lies between the model and the first read is what rows are asked for: masks are made there.
     let masked = step.reads.first?.start ?? run.end
     times.add(masked - run.end, to: .mask)

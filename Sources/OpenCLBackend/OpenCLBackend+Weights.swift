@@ -7,6 +7,10 @@ extension OpenCLBackend {
   static let stagingBytes = 8 << 20
 
   public func loadVector(_ parts: [WeightSource]) throws -> Tensor {
+    try context.unprofiled { try storeVector(parts) }
+  }
+
+  private func storeVector(_ parts: [WeightSource]) throws -> Tensor {
     let sources = try parts.map { try CheckedSource($0, rank: 1) }
     let width = sources.reduce(0) { $0 + $1.width }
     let tensor = try allocate([width], .f32)
@@ -26,6 +30,10 @@ extension OpenCLBackend {
   }
 
   public func loadTable(_ source: WeightSource) throws -> any EmbeddingTable {
+    try context.unprofiled { try storeTable(source) }
+  }
+
+  private func storeTable(_ source: WeightSource) throws -> any EmbeddingTable {
     let checked = try CheckedSource(source, rank: 2)
     let limit = max(context.device.maxAllocationBytes / checked.rowBytes, 1)
     var parts: [OpenCLTable.Part] = []
@@ -41,6 +49,10 @@ extension OpenCLBackend {
   }
 
   public func loadMatrix(_ parts: [WeightSource], compute: ComputeMode) throws -> any MatrixWeight {
+    try context.unprofiled { try storeMatrix(parts, compute: compute) }
+  }
+
+  private func storeMatrix(_ parts: [WeightSource], compute: ComputeMode) throws -> any MatrixWeight {
     let sources = try parts.map { try CheckedSource($0, rank: 2) }
     guard let first = sources.first, sources.allSatisfy({ $0.width == first.width }) else {
       throw RetortError(

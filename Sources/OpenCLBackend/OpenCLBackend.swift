@@ -28,12 +28,19 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   let library: KernelLibrary
   let rotations = Mutex<[RoPE: RotationTable]>([:])
 
+  /// Where set, hears of operations and kernels some time after they were asked for: of all of them once the host
+  /// has waited (``synchronize()``, ``read(_:)``) and when another profiler or none is set.
   public var profiler: Profiler? {
     didSet {
+      guard profiler !== oldValue else { return }
+      let last = bridge
+      bridge = profiler.map { ProfileBridge($0) }
       // Without kernel times the profile shows zeros, which is no reason to stop.
-      try? context.setProfiling(profiler != nil)
+      try? context.setProfiling(bridge != nil, observer: bridge)
+      last?.describeKernels(context)
     }
   }
+  private var bridge: ProfileBridge?
 
   public var freeMemoryBytes: Int { max(0, context.device.memoryBytes - context.memoryUse.liveBytes) }
 
@@ -153,8 +160,10 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     try library.kernel([.lanes, .vectorMath, source], name, rowOptions.options + extra)
   }
 
+  /// Ends an operation: the kernels launched since the last one were its own.
   func record(_ operation: any Tensors.Operation) throws {
-    if let profiler { profiler.record(operation, nanoseconds: try context.takeNanoseconds()) }
+    guard let bridge, let (group, launches) = context.closeGroup() else { return }
+    bridge.close(group, count: launches, operation)
   }
 }
 

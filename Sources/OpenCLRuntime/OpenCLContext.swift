@@ -16,11 +16,38 @@ public final class OpenCLContext: @unchecked Sendable {
 
   private struct State {
     var queue: cl_command_queue
-    var profiling: Bool
-    /// Times of the kernels since ``takeNanoseconds()``.
-    var events: [cl_event] = []
+    /// Where commands' times are kept.
+    var log: CommandLog?
     /// Host memory that queued writes still read.
     var pending: [UnsafeMutableRawPointer] = []
+
+    /// Queues a command by `call`, which gets a place for the event where times are kept.
+    mutating func enqueue(
+      _ kind: @autoclosure () -> FinishedCommand.Kind, _ what: @autoclosure () -> String, field: String,
+      _ call: (cl_command_queue, UnsafeMutablePointer<cl_event?>?) throws -> cl_int
+    ) throws {
+      guard log?.isPaused == false else {
+        return try OpenCLStatus.check(try call(queue, nil), what(), field: field)
+      }
+      var event: cl_event?
+      let start = CommandLog.now
+      try OpenCLStatus.check(try call(queue, &event), what(), field: field)
+      if let event { log?.add(kind(), event, start, CommandLog.now, queue: queue) }
+    }
+
+    mutating func clearPending() {
+      for pointer in pending { pointer.deallocate() }
+      pending = []
+    }
+
+    mutating func finish(field: String) throws {
+      let start = log == nil ? 0 : CommandLog.now
+      try OpenCLStatus.check(clFinish(queue), "clFinish", field: field)
+      clearPending()
+      guard log?.isPaused == false else { return }
+      log?.observer?.waited(startNanoseconds: start, nanoseconds: CommandLog.now - start)
+      log?.harvestAll()
+    }
   }
 
   /// - Parameters:
@@ -35,7 +62,8 @@ public final class OpenCLContext: @unchecked Sendable {
     let context = try shared?.retainedContext() ?? Self.makeContext(device)
     do {
       let queue = try Self.makeQueue(context, device, profiling: profiling)
-      state = Mutex(SendableBox(State(queue: queue, profiling: profiling)))
+      let log = profiling ? CommandLog(observer: nil) : nil
+      state = Mutex(SendableBox(State(queue: queue, log: log)))
     } catch {
       clReleaseContext(context)
       throw error
@@ -47,7 +75,8 @@ public final class OpenCLContext: @unchecked Sendable {
   deinit {
     state.withLock { box in
       clFinish(box.value.queue)
-      Self.clear(&box.value)
+      box.value.clearPending()
+      box.value.log?.harvestAll()
       clReleaseCommandQueue(box.value.queue)
     }
     clReleaseContext(handle)
@@ -104,10 +133,10 @@ public final class OpenCLContext: @unchecked Sendable {
         box.value.pending.append(copy)
         source = UnsafeRawPointer(copy)
       }
-      let status = clEnqueueWriteBuffer(
-        box.value.queue, buffer.memory, cl_bool(small ? CL_FALSE : CL_TRUE), offset, bytes.count, source, 0,
-        nil, nil)
-      try OpenCLStatus.check(status, "clEnqueueWriteBuffer", field: device.name)
+      try box.value.enqueue(.write(byteCount: bytes.count), "clEnqueueWriteBuffer", field: device.name) {
+        clEnqueueWriteBuffer(
+          $0, buffer.memory, cl_bool(small ? CL_FALSE : CL_TRUE), offset, bytes.count, source, 0, nil, $1)
+      }
     }
   }
 
@@ -118,10 +147,12 @@ public final class OpenCLContext: @unchecked Sendable {
     guard bytes.count > 0 else { return }
     try checkRange(offset, bytes.count, buffer)
     try state.withLock { box in
-      let status = clEnqueueReadBuffer(
-        box.value.queue, buffer.memory, cl_bool(CL_TRUE), offset, bytes.count, bytes.baseAddress, 0, nil, nil)
-      try OpenCLStatus.check(status, "clEnqueueReadBuffer", field: device.name)
-      Self.clearPending(&box.value)
+      try box.value.enqueue(.read(byteCount: bytes.count), "clEnqueueReadBuffer", field: device.name) {
+        clEnqueueReadBuffer(
+          $0, buffer.memory, cl_bool(CL_TRUE), offset, bytes.count, bytes.baseAddress, 0, nil, $1)
+      }
+      box.value.clearPending()
+      box.value.log?.harvestAll()
     }
   }
 
@@ -132,9 +163,9 @@ public final class OpenCLContext: @unchecked Sendable {
     guard count > 0 else { return }
     try state.withLock { box in
       var pattern: UInt8 = 0
-      let status = clEnqueueFillBuffer(
-        box.value.queue, buffer.memory, &pattern, 1, offset, count, 0, nil, nil)
-      try OpenCLStatus.check(status, "clEnqueueFillBuffer", field: device.name)
+      try box.value.enqueue(.fill(byteCount: count), "clEnqueueFillBuffer", field: device.name) {
+        clEnqueueFillBuffer($0, buffer.memory, &pattern, 1, offset, count, 0, nil, $1)
+      }
     }
   }
 
@@ -165,6 +196,9 @@ public final class OpenCLContext: @unchecked Sendable {
     try OpenCLProgram(name: name, binary: binary, source: source, context: handle, device: device)
   }
 
+  /// What the driver tells of a kernel's use of the device.
+  public func usage(of kernel: OpenCLKernel) -> KernelUsage { kernel.usage(on: device, context: handle) }
+
   /// Queues a kernel; `global` items in groups of `local` (nil lets the driver choose).
   public func launch(
     _ kernel: OpenCLKernel, _ arguments: [KernelArgument], global: (Int, Int, Int),
@@ -172,35 +206,26 @@ public final class OpenCLContext: @unchecked Sendable {
   ) throws {
     guard global.0 > 0, global.1 > 0, global.2 > 0 else { return }
     try state.withLock { box in
-      try kernel.set(arguments)
-      var event: cl_event?
-      let status = withUnsafePointer(to: global) { globalSizes -> cl_int in
-        globalSizes.withMemoryRebound(to: Int.self, capacity: 3) { globalSizes in
-          var group = local ?? (0, 0, 0)
-          return withUnsafePointer(to: &group) { groupSizes in
-            groupSizes.withMemoryRebound(to: Int.self, capacity: 3) { groupSizes in
-              let groups = local == nil ? nil : groupSizes
-              if box.value.profiling {
-                return clEnqueueNDRangeKernel(
-                  box.value.queue, kernel.handle, 3, nil, globalSizes, groups, 0, nil, &event)
+      try box.value.enqueue(.kernel(kernel), "launching \(kernel.name)", field: kernel.name) { queue, event in
+        try kernel.set(arguments)
+        return withUnsafePointer(to: global) { globalSizes -> cl_int in
+          globalSizes.withMemoryRebound(to: Int.self, capacity: 3) { globalSizes in
+            var group = local ?? (0, 0, 0)
+            return withUnsafePointer(to: &group) { groupSizes in
+              groupSizes.withMemoryRebound(to: Int.self, capacity: 3) { groupSizes in
+                clEnqueueNDRangeKernel(
+                  queue, kernel.handle, 3, nil, globalSizes, local == nil ? nil : groupSizes, 0, nil, event)
               }
-              return clEnqueueNDRangeKernel(
-                box.value.queue, kernel.handle, 3, nil, globalSizes, groups, 0, nil, nil)
             }
           }
         }
       }
-      try OpenCLStatus.check(status, "launching \(kernel.name)", field: kernel.name)
-      if let event { box.value.events.append(event) }
     }
   }
 
   /// Waits for all queued work.
   public func finish() throws {
-    try state.withLock { box in
-      try OpenCLStatus.check(clFinish(box.value.queue), "clFinish", field: device.name)
-      Self.clearPending(&box.value)
-    }
+    try state.withLock { box in try box.value.finish(field: device.name) }
   }
 
   /// Starts the device on what is queued without waiting for it.
@@ -212,46 +237,43 @@ public final class OpenCLContext: @unchecked Sendable {
 
   // MARK: Profiling
 
-  /// Switches kernel times on or off; waits for queued work.
-  public func setProfiling(_ enabled: Bool) throws {
+  /// Switches commands' times on or off; waits for queued work.
+  ///
+  /// - Parameter observer: hears of every command that has ended, some time later.
+  public func setProfiling(_ enabled: Bool, observer: (any CommandObserver)? = nil) throws {
     try state.withLock { box in
-      guard box.value.profiling != enabled else { return }
+      guard (box.value.log != nil) != enabled || box.value.log?.observer !== observer else { return }
       let queue = try Self.makeQueue(handle, device, profiling: enabled)
       clFinish(box.value.queue)
-      Self.clear(&box.value)
+      box.value.clearPending()
+      box.value.log?.harvestAll()
       clReleaseCommandQueue(box.value.queue)
       box.value.queue = queue
-      box.value.profiling = enabled
+      box.value.log = enabled ? CommandLog(observer: observer) : nil
     }
   }
 
-  /// Waits, and returns the summed run time of the kernels launched since the last call.
+  /// Runs `body`, whose commands no profile counts.
+  public func unprofiled<T>(_ body: () throws -> T) rethrows -> T {
+    let before = state.withLock { box in
+      defer { box.value.log?.isPaused = true }
+      return box.value.log?.isPaused ?? false
+    }
+    defer { state.withLock { $0.value.log?.isPaused = before } }
+    return try body()
+  }
+
+  /// Ends a group of commands, for an observer: its number and how many kernels were launched in it; nil without
+  /// profiling.
+  public func closeGroup() -> (group: Int, launches: Int)? {
+    state.withLock { $0.value.log?.closeGroup() }
+  }
+
+  /// Waits, and returns the summed run time of the kernels launched since the last call; 0 without profiling.
   public func takeNanoseconds() throws -> UInt64 {
     try state.withLock { box in
-      try OpenCLStatus.check(clFinish(box.value.queue), "clFinish", field: device.name)
-      Self.clearPending(&box.value)
-      var total: UInt64 = 0
-      for event in box.value.events {
-        var start: cl_ulong = 0
-        var end: cl_ulong = 0
-        clGetEventProfilingInfo(event, cl_profiling_info(CL_PROFILING_COMMAND_START), 8, &start, nil)
-        clGetEventProfilingInfo(event, cl_profiling_info(CL_PROFILING_COMMAND_END), 8, &end, nil)
-        total &+= end > start ? end - start : 0
-        clReleaseEvent(event)
-      }
-      box.value.events = []
-      return total
+      try box.value.finish(field: device.name)
+      return box.value.log?.takeKernelNanoseconds() ?? 0
     }
-  }
-
-  private static func clearPending(_ state: inout State) {
-    for pointer in state.pending { pointer.deallocate() }
-    state.pending = []
-  }
-
-  private static func clear(_ state: inout State) {
-    clearPending(&state)
-    for event in state.events { clReleaseEvent(event) }
-    state.events = []
   }
 }

@@ -26,7 +26,7 @@ public final class OpenCLKernel: @unchecked Sendable {
   let handle: cl_kernel
   private let signature: KernelSignature
   // Keeps the program, and with it the compiled code, alive.
-  private let program: OpenCLProgram
+  let program: OpenCLProgram
 
   init(name: String, handle: cl_kernel, signature: KernelSignature, program: OpenCLProgram) {
     self.name = name
@@ -36,6 +36,9 @@ public final class OpenCLKernel: @unchecked Sendable {
   }
 
   deinit { clReleaseKernel(handle) }
+
+  /// What the program was built with.
+  public var options: String { program.options }
 
   /// Sets all arguments.
   ///

@@ -1,11 +1,16 @@
 import Basics
 import COpenCL
+import Synchronization
 
 /// A built program and the kernels in it.
 public final class OpenCLProgram: @unchecked Sendable {
   public let name: String
   /// Whether the build came from the binary cache.
   public let wasCached: Bool
+  let options: String
+  let source: String
+  /// NVIDIA's words on each kernel, once they have been asked for.
+  let verboseReport = Mutex<[String: AssemblerReport.Entry]?>(nil)
   private let handle: cl_program
   private let signatures: [String: KernelSignature]
 
@@ -17,6 +22,8 @@ public final class OpenCLProgram: @unchecked Sendable {
     cache: BinaryCache
   ) throws {
     self.name = name
+    self.options = options
+    self.source = source
     signatures = KernelSignature.parse(source)
     let key = BinaryCache.key([
       device.platformName, device.platformVersion, device.name, device.version, device.driverVersion, options,
@@ -40,6 +47,8 @@ public final class OpenCLProgram: @unchecked Sendable {
   /// - Throws: `kernelBuildFailed` with the driver's reason where it refuses the binary.
   init(name: String, binary: [UInt8], source: String, context: cl_context, device: OpenCLDevice) throws {
     self.name = name
+    self.source = source
+    options = ""
     signatures = KernelSignature.parse(source)
     wasCached = false
     handle = try Self.build(name: name, binary: binary, context: context, device: device)
@@ -65,7 +74,7 @@ public final class OpenCLProgram: @unchecked Sendable {
     return OpenCLKernel(name: kernelName, handle: kernel, signature: signature, program: self)
   }
 
-  private static func build(
+  static func build(
     name: String, source: String, options: String, context: cl_context, device: OpenCLDevice
   ) throws -> cl_program {
     var status: cl_int = 0
@@ -132,7 +141,7 @@ public final class OpenCLProgram: @unchecked Sendable {
     return program
   }
 
-  private static func buildLog(_ program: cl_program, _ device: OpenCLDevice) -> String {
+  static func buildLog(_ program: cl_program, _ device: OpenCLDevice) -> String {
     var size = 0
     let key = cl_program_build_info(CL_PROGRAM_BUILD_LOG)
     guard clGetProgramBuildInfo(program, device.handle, key, 0, nil, &size) == CL_SUCCESS, size > 0 else {

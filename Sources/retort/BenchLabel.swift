@@ -39,43 +39,45 @@ struct BenchLabel: ParsableCommand {
   var context = 2048
   @Flag(inversion: .prefixedNo, help: "Share what prompts have in common.")
   var prefixCache = true
-  @Flag(
-    inversion: .prefixedNo,
-    help: "Time each operation; on OpenCL the host then waits for each, which slows the run.")
-  var profile = true
-  @Option(help: "Write a timeline for chrome://tracing or Perfetto to this file.")
-  var trace: String?
   @Flag(help: "Check that results depend neither on the batch nor on the prefix cache.")
   var checkInvariance = false
-
-  /// Calls that a trace keeps: some 150 MB of JSON.
-  private static let traceEvents = 1_000_000
 
   func validate() throws {
     if batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096.") }
     if context < 64 { throw ValidationError("--context must be at least 64.") }
     if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
     if let limit, limit < 1 { throw ValidationError("--limit must be at least 1.") }
-    if trace != nil, checkInvariance { throw ValidationError("Give one of --trace and --check-invariance.") }
-    if trace != nil, !profile { throw ValidationError("--trace needs --profile.") }
+    if options.profiling.trace != nil, checkInvariance {
+      throw ValidationError("Give one of --trace and --check-invariance.")
+    }
   }
 
   func run() throws {
     let prompt = try promptOptions.prompt()
     let pairs = try PairRows.byQuery(input, in: 0..<(limit ?? .max))
-    let session = try ModelSession(modelOptions, options)
+    let session = try ModelSession(modelOptions, options.withoutProfile)
     let run = LabelRun(
       session: session, prompt: prompt, form: outline, maxTokens: maxTokens,
       context: min(context, session.source.configuration.contextLength), batch: batch,
       prefixCache: prefixCache, sampling: sampleOptions.parameters, samples: sampleOptions.samples)
     if checkInvariance { return try LabelInvariance.check(run, pairs, json: options.json) }
-    let profiler = profile ? Profiler(eventLimit: trace == nil ? 0 : BenchLabel.traceEvents) : nil
-    let measured = try LabelMeasurement(run, pairs, profiler: profiler, keepsSpans: trace != nil)
-    if let trace { try LabelTrace.write(measured, to: trace) }
-    let report = LabelReport(run: run, measured: measured)
-    Output.write(options.json ? try report.json() : report.text)
-    if let dropped = profiler?.droppedEvents, dropped > 0, trace != nil {
-      Output.note("the trace lacks the last \(dropped) operations; take fewer pairs for a whole one")
+    let profiling = options.profiling
+    let profiler = profiling.isOn(otherwise: true) ? profiling.makeProfiler() : nil
+    let measured = try LabelMeasurement(run, pairs, profiler: profiler, keepsSpans: profiling.trace != nil)
+    if let trace = profiling.trace, let profiler {
+      let phases = measured.spans.map {
+        ChromeTrace.Phase(
+          name: $0.name, startNanoseconds: $0.startNanoseconds, nanoseconds: $0.nanoseconds,
+          counts: ["rows": $0.rows])
+      }
+      let source = ProfileTrace.Source(name: session.backend.device.name, profiler: profiler, phases: phases)
+      try ProfileTrace.write([source], to: trace)
     }
+    let profile = profiler.map {
+      ProfileReport(
+        $0, device: session.backend.device.name, ceilings: Ceilings.measured(on: session.backend))
+    }
+    let report = LabelReport(run: run, measured: measured, profile: profile)
+    Output.write(options.json ? try report.json() : report.text)
   }
 }

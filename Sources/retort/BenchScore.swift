@@ -10,7 +10,7 @@ struct BenchScore: ParsableCommand {
     commandName: "score",
     abstract: "Times a student on pairs, tokens ready made and not.",
     discussion: """
-      All pairs are in memory; each repetition is timed whole. With --profile the time of each operation follows.
+      All pairs are in memory; each repetition is timed whole. --profile is of one more repetition.
 
       Example: retort bench score --student student --input pairs.jsonl --compute int8 --threads 2
       """)
@@ -29,8 +29,6 @@ struct BenchScore: ParsableCommand {
   var batchTokens = PairScorer.defaultBatchTokens
   @Option(help: "Timed repetitions; the best counts.")
   var repeats = 3
-  @Flag(help: "Show the time of each operation.")
-  var profile = false
   @OptionGroup var options: RunOptions
 
   func run() throws {
@@ -44,7 +42,7 @@ struct BenchScore: ParsableCommand {
         .invalidArgument, "there is no pair to score", file: input, field: "input",
         remedy: "Give pairs with query and title, and a --limit of at least 1.")
     }
-    let backend = try options.makeBackend()
+    let backend = try options.withoutProfile.makeBackend()
     let scorer = try PairScorer(
       folder: ModelPath.resolve(student), backend: backend, compute: compute, maximumLength: maxLength,
       batchTokens: batchTokens)
@@ -57,19 +55,10 @@ struct BenchScore: ParsableCommand {
       if let encoded { forward = min(forward, try seconds { _ = try scorer.score(encoded) }) }
     }
     try report(count: pairs.count, tokens: tokens, whole: whole, encode: encode, forward: forward)
-    if profile {
-      let profiler = Profiler()
-      backend.profiler = profiler
-      let encoded = try scorer.encode(pairs)
-      let all = try seconds { _ = try scorer.score(encoded) }
-      for (name, total) in profiler.totals.sorted(by: { $0.value.nanoseconds > $1.value.nanoseconds }) {
-        Output.write(
-          String(
-            format: "%8.1f ms %5.1f %% %7.1f Gop/s  ", Double(total.nanoseconds) / 1e6,
-            Double(total.nanoseconds) / all / 1e7, Double(total.flops) / Double(max(1, total.nanoseconds)))
-            + "\(name) × \(total.calls)\n")
-      }
-    }
+    guard options.profiling.isOn() else { return }
+    let encoded = try scorer.encode(pairs)
+    RunProfile.shared.attach(backend, options.profiling, json: options.json)
+    _ = try scorer.score(encoded)
   }
 
   private func seconds(_ body: () throws -> Void) rethrows -> Double {

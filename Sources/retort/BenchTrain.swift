@@ -38,8 +38,6 @@ struct BenchTrain: ParsableCommand {
   var pieceTokens = StudentTrainer.defaultPieceTokens
   @Option(help: "Dropout's rate.")
   var dropout = 0.1
-  @Flag(help: "Print the time of each operation.")
-  var profile = false
   @OptionGroup var options: RunOptions
 
   func run() throws {
@@ -49,7 +47,7 @@ struct BenchTrain: ParsableCommand {
       throw ValidationError(
         "Give a --batch up to 4096, --steps up to a million, positive --piece-tokens, a --dropout below 1.")
     }
-    let backend = try options.makeTrainingBackend()
+    let backend = try options.withoutProfile.makeTrainingBackend()
     let folder = try ModelPath.resolve(initial)
     let source = try EncoderSource(folder: folder)
     let longest = source.configuration.longestInput
@@ -67,11 +65,12 @@ struct BenchTrain: ParsableCommand {
       pieceTokens: pieceTokens, on: backend)
     let optimizer = try Optimizer(model.parameters(settings), Optimizer.Settings(), on: backend)
     let rows = try rows(model, folder: folder, vocabulary: source.configuration.vocabularySize)
-    let profiler = Profiler()
     var (tokens, start) = (0, DispatchTime.now().uptimeNanoseconds)
     for step in 0...steps {
       if step == 1 {
-        if profile { backend.profiler = profiler }
+        if options.profiling.isOn() {
+          RunProfile.shared.attach(backend, options.profiling, json: options.json)
+        }
         (tokens, start) = (0, DispatchTime.now().uptimeNanoseconds)
       }
       let first = step * batch % rows.count
@@ -81,8 +80,7 @@ struct BenchTrain: ParsableCommand {
     }
     try backend.synchronize()
     let seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
-    backend.profiler = nil
-    try report(tokens, seconds, profiler)
+    try report(tokens, seconds)
   }
 
   private func rows(_ model: any Student, folder: String, vocabulary: Int) throws -> [TrainingRow] {
@@ -119,7 +117,7 @@ struct BenchTrain: ParsableCommand {
     return rows
   }
 
-  private func report(_ tokens: Int, _ seconds: Double, _ profiler: Profiler) throws {
+  private func report(_ tokens: Int, _ seconds: Double) throws {
     let (rate, speed) = (Double(steps) / seconds, Double(tokens) / seconds)
     if options.json {
       return Output.write(
@@ -132,16 +130,5 @@ struct BenchTrain: ParsableCommand {
       String(
         format: "%.2f steps/s, %.0f pairs/s, %.0f tokens/s (%d tokens in %d steps)\n", rate,
         rate * Double(batch), speed, tokens, steps))
-    guard profile else { return }
-    Output.write("operation                          ms/step  share   GFLOP/s     GB/s\n")
-    let totals = profiler.totals.sorted { $0.value.nanoseconds > $1.value.nanoseconds }
-    for (name, total) in totals {
-      let time = Double(max(1, total.nanoseconds))
-      Output.write(
-        name.padding(toLength: 32, withPad: " ", startingAt: 0)
-          + String(
-            format: "%10.3f %5.1f%% %9.1f %8.1f\n", time / 1e6 / Double(steps), time / 1e9 / seconds * 100,
-            Double(total.flops) / time, Double(total.bytes) / time))
-    }
   }
 }

@@ -118,7 +118,9 @@ extension RunOptions {
   }
 
   private func plan(_ device: OpenCLDevice) -> LabelDevices.Plan {
-    LabelDevices.Plan(name: "device \(device.index) (\(device.name))") { try OpenCLBackend(device: device) }
+    LabelDevices.Plan(name: "device \(device.index) (\(device.name))") {
+      profiled(try OpenCLBackend(device: device))
+    }
   }
 
   /// All GPUs; where there is none, all devices.
@@ -139,7 +141,7 @@ extension RunOptions {
     return (0..<count).map { index in
       let share = all / count + (index < all % count ? 1 : 0)
       return LabelDevices.Plan(name: "cpu \(index) (\(share) of \(all) threads)") {
-        try CPUBackend(threads: share)
+        profiled(try CPUBackend(threads: share))
       }
     }
   }

@@ -7,6 +7,7 @@ import Tensors
 struct LabelReport {
   let run: LabelRun
   let measured: LabelMeasurement
+  let profile: ProfileReport?
 
   private var statistics: Engine.Statistics { measured.statistics }
   private var pairsPerSecond: Double {
@@ -28,14 +29,11 @@ struct LabelReport {
     phase == .readBack ? "read-back" : phase.rawValue
   }
 
-  private var operations: [(name: String, total: Profiler.Total)] {
-    (measured.profiler?.totals ?? [:]).sorted { $0.value.nanoseconds > $1.value.nanoseconds }
-      .map { ($0.key, $0.value) }
-  }
-
   /// All operations together: FLOPs and least bytes as their descriptions state them.
   private var sums: (flops: Double, bytes: Double) {
-    operations.reduce((0, 0)) { ($0.0 + Double($1.total.flops), $0.1 + Double($1.total.bytes)) }
+    (measured.profiler?.totals ?? [:]).values.reduce((0, 0)) {
+      ($0.0 + Double($1.flops), $0.1 + Double($1.bytes))
+    }
   }
 
   var text: String {
@@ -59,7 +57,7 @@ struct LabelReport {
     }
     out += phaseLine("other", Double(measured.times.otherNanoseconds))
     out += phaseLine("wall", Double(measured.times.wallNanoseconds))
-    if measured.profiler != nil { out += operationTable }
+    if let profile { out += wholeRun + "\n" + profile.text }
     return out + String(format: "\npeak memory %.0f MB\n", Double(peakMemoryBytes()) / 1e6)
   }
 
@@ -72,20 +70,11 @@ struct LabelReport {
         nanoseconds / max(1, Double(measured.times.wallNanoseconds)) * 100)
   }
 
-  private var operationTable: String {
-    var out = "\noperation                  s   share   GFLOP/s      GB/s\n"
-    for (name, total) in operations {
-      let time = Double(max(1, total.nanoseconds))
-      out += pad(name)
-      out += String(
-        format: "%9.3f %6.1f%% %9.1f %9.1f\n", time / 1e9,
-        time / max(1, Double(measured.times.wallNanoseconds)) * 100, Double(total.flops) / time,
-        Double(total.bytes) / time)
-    }
+  private var wholeRun: String {
     let wall = max(1, Double(measured.times.wallNanoseconds))
-    return out + pad("whole run")
-      + String(
-        format: "%9.3f  100.0%% %9.1f %9.1f\n", wall / 1e9, sums.flops / wall, sums.bytes / wall)
+    return String(
+      format: "\nwhole run: %.1f GFLOP/s, %.1f GB/s by what its operations state\n", sums.flops / wall,
+      sums.bytes / wall)
   }
 
   /// - Throws: what `JSONSerialization` throws.
@@ -114,13 +103,7 @@ struct LabelReport {
     if measured.profiler != nil {
       fields["flops_per_second"] = sums.flops / measured.seconds
       fields["bytes_per_second"] = sums.bytes / measured.seconds
-      fields["operations"] = operations.map { name, total -> [String: Any] in
-        let time = Double(max(1, total.nanoseconds))
-        return [
-          "operation": name, "calls": total.calls, "seconds": time / 1e9,
-          "gflops": Double(total.flops) / time, "gigabytes_per_second": Double(total.bytes) / time,
-        ]
-      }
+      fields["profile"] = profile?.object
     }
     return try Output.json(fields)
   }

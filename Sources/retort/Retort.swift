@@ -26,7 +26,14 @@ struct Retort: ParsableCommand {
     signal(SIGXFSZ, SIG_IGN)
     do {
       var command = try parseAsRoot()
-      try command.run()
+      do {
+        try command.run()
+      } catch {
+        // What a run that ended early did up to there is worth its profile too.
+        try? RunProfile.shared.finish()
+        throw error
+      }
+      try RunProfile.shared.finish()
     } catch let error as RetortError {
       Output.note("error: \(error)")
       Foundation.exit(1)

@@ -50,11 +50,30 @@ struct RunOptions: ParsableArguments {
       """, valueName: "auto|f32|bf16|int8"))
   var kvCache: KVCacheChoice = .auto
 
+  @OptionGroup(title: "Profile") var profiling: ProfileOptions
+
   @Flag(help: "Print JSON for machines instead of text for people.")
   var json = false
 
+  /// A backend, profiled where that is asked for.
+  ///
   /// - Throws: `noDevice` where the asked device is not there; a usage error where several are asked for.
-  func makeBackend() throws -> any Backend {
+  func makeBackend() throws -> any Backend { profiled(try openBackend()) }
+
+  /// These options for a command that starts and ends the profile itself.
+  var withoutProfile: RunOptions {
+    var options = self
+    (options.profiling.profile, options.profiling.trace) = (nil, nil)
+    return options
+  }
+
+  /// Profiles the backend where that is asked for.
+  func profiled(_ backend: any Backend) -> any Backend {
+    if profiling.isOn() { RunProfile.shared.attach(backend, profiling, json: json) }
+    return backend
+  }
+
+  private func openBackend() throws -> any Backend {
     let number = try device?.single()
     switch backend {
     case .cpu: return try CPUBackend(threads: threads)
