@@ -93,7 +93,7 @@ let package = Package(
     .target(name: "CKernels"),
     .target(
       name: "Kernels", path: "Kernels",
-      resources: ["common", "cpu", "nvidia", "portable", "probe", "rows"].map { .embedInCode($0) }),
+      resources: ["common", "cpu", "nvidia", "portable", "probe", "rows", "tuned"].map { .embedInCode($0) }),
     .executableTarget(
       name: "retort",
       dependencies: modules.map { .byName(name: $0.name) } + [argumentParser]),

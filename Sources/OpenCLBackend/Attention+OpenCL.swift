@@ -86,7 +86,7 @@ extension OpenCLBackend {
     guard operation.rows > 0 else { return y }
     let group = heads / spec.kvHeads
     let decode = batch.metadata.sequences.allSatisfy { $0.rowCount == 1 }
-    let queries = decode ? min(group, 8) : 8
+    let queries = decode ? min(group, 8) : tuning[.attentionCPU, "prefill"]["QUERIES"]
     let shape =
       family == .cpu
       ? OpenCLBatch.TileShape(group: group, queries: queries) : OpenCLBatch.TileShape(group: 1, queries: 1)
@@ -104,14 +104,14 @@ extension OpenCLBackend {
       try launchItems(kernel, arguments, spec.kvHeads, tiles.count)
     } else {
       try context.launch(
-        kernel, arguments, global: (Self.attentionItems * heads, tiles.count, 1),
-        local: (Self.attentionItems, 1, 1))
+        kernel, arguments, global: (attentionItems * heads, tiles.count, 1),
+        local: (attentionItems, 1, 1))
     }
     try record(operation)
     return y
   }
 
-  private static var attentionItems: Int { 64 }
+  private var attentionItems: Int { tuning[.attentionGPU]["ITEMS"] }
 
   private func attentionKernel(_ name: String, _ spec: KVCacheSpec, queries: Int) throws -> OpenCLKernel {
     let half = "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) "
@@ -119,7 +119,7 @@ extension OpenCLBackend {
       return try library.kernel(
         [.lanes, .vectorMath, .attentionLanes], name, half + "-DVEC=16 -DGROUP=1 -DQUERIES=\(queries) ")
     }
-    let items = Self.attentionItems
+    let items = attentionItems
     return try library.kernel(
       [.lanes, .vectorMath, .attention], name, half + "-DVEC=1 -DGROUP=\(items) -DITEMS=\(items) ")
   }

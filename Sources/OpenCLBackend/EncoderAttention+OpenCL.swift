@@ -122,7 +122,7 @@ extension OpenCLBackend {
       .uint("heads", UInt32(heads)), .uint("shared", UInt32(query.width / max(1, key.width))),
       .uint("head_dim", UInt32(y.width / heads)), .float("scale", scale),
     ]
-    let group = family == .cpu ? 1 : 64
+    let group = family == .cpu ? 1 : tuning[.encoderAttentionGPU]["GROUP"]
     let kernel = try library.kernel(
       [.lanes, .vectorMath, .encoderAttention], "encoder_attention",
       "-DVEC=\(rowOptions.vector) -DGROUP=\(group) ")

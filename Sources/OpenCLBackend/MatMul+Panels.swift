@@ -42,8 +42,9 @@ extension OpenCLBackend {
     let panels = (segment.columns + 31) / 32
     let tiles = (rows + 11) / 12
     // Few panels leave cores idle unless the rows are shared out too.
-    let wanted = max(1, 4 * device.computeUnits / panels)
-    let blockTiles = max(1, min(16, (tiles + wanted - 1) / wanted))
+    let tuned = tuning[.matmulTile, MatMulClass.of(rows: rows, segment.format)]
+    let wanted = max(1, tuned["tasks_per_unit"] * device.computeUnits / panels)
+    let blockTiles = max(1, min(tuned["block_tiles"], (tiles + wanted - 1) / wanted))
     let arguments: [KernelArgument] = [.buffer("packed", packed), .buffer("panels", segment.buffer)]
     try launchItems(
       kernel, arguments + common + [.uint("block_tiles", UInt32(blockTiles))], panels,

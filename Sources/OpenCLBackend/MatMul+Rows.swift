@@ -8,8 +8,10 @@ extension OpenCLBackend {
     _ input: FloatView, _ segment: MatrixSegment, rows: Int, _ common: [KernelArgument]
   ) throws {
     let tiled = rows > 8
+    let tuned = tuning[.matmulColumns]
     let kernel = try library.kernel(
-      [.blockFormats, .matmulTiled], tiled ? "matmul_tiled" : "matmul_columns", segment.format.options)
+      [.blockFormats, .matmulTiled], tiled ? "matmul_tiled" : "matmul_columns",
+      segment.format.options + tuned.options)
     let arguments: [KernelArgument] =
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
@@ -20,8 +22,10 @@ extension OpenCLBackend {
         kernel, arguments,
         global: ((segment.columns + 63) / 64 * 16, (rows + 63) / 64 * 16, 1), local: (16, 16, 1))
     } else {
+      let (columns, chunks) = (tuned["COLUMNS"], tuned["CHUNKS"])
       try context.launch(
-        kernel, arguments, global: (8, (segment.columns + 7) / 8 * 8, rows), local: (8, 8, 1))
+        kernel, arguments, global: (chunks, (segment.columns + columns - 1) / columns * columns, rows),
+        local: (chunks, columns, 1))
     }
   }
 }

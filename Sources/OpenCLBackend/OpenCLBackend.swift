@@ -24,6 +24,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   public let family: KernelFamily
   /// What kernel variants may use on this device.
   public let features: KernelFeatures
+  /// The kernels' launch parameters.
+  public internal(set) var tuning: Tuning
   let context: OpenCLContext
   let library: KernelLibrary
   let rotations = Mutex<[RoPE: RotationTable]>([:])
@@ -48,9 +50,11 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   ///
   /// - Parameter features: what variants may use, by default what the device has: on NVIDIA a probe's result, made
   ///   once for each driver; `.portable` for none.
-  /// - Throws: `deviceFailure` or `outOfMemory` where the driver refuses.
+  /// - Parameter tuning: launch parameters, by default those of the tables for this device (``Tuning``).
+  /// - Throws: `deviceFailure` or `outOfMemory` where the driver refuses; `malformedFile` for a broken table of launch
+  ///   parameters in the user's cache.
   public init(
-    device: OpenCLDevice, family: KernelFamily? = nil, features: KernelFeatures? = nil,
+    device: OpenCLDevice, family: KernelFamily? = nil, features: KernelFeatures? = nil, tuning: Tuning? = nil,
     cache: BinaryCache? = nil
   ) throws {
     let kind: DeviceDescription.Kind =
@@ -63,6 +67,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       backend: "opencl", name: device.name, kind: kind, memoryBytes: device.memoryBytes,
       computeUnits: device.computeUnits)
     self.family = family ?? (device.kind == .cpu ? .cpu : .gpu)
+    self.tuning = try tuning ?? Tuning.of(device)
     self.features = try features ?? DeviceModelStore.standard.features(of: device)
     context = try OpenCLContext(device: device, cache: cache)
     library = KernelLibrary(context: context)
@@ -152,7 +157,9 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   /// The shape of the row kernels on this family.
   var rowOptions: RowOptions {
     family == .cpu
-      ? RowOptions(vector: 16, group: 1, segment: 1024) : RowOptions(vector: 1, group: 128, segment: 1)
+      ? RowOptions(vector: 16, group: 1, segment: tuning[.elementwiseCPU]["SEGMENT"])
+      : RowOptions(
+        vector: 1, group: tuning[.normsGPU]["GROUP"], segment: tuning[.elementwiseGPU]["SEGMENT"])
   }
 
   /// A kernel of the row family.

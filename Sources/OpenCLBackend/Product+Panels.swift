@@ -8,7 +8,7 @@ extension OpenCLBackend {
     _ operation: Product, _ operand: [KernelArgument], _ columns: [KernelArgument], _ result: [KernelArgument]
   ) throws {
     // The kernels' panel width, terms an item packs, and rows an item multiplies.
-    let (panel, terms, rows) = (32, 64, 6)
+    let (panel, terms, rows) = (32, 64, tuning[.productCPU]["ROWS"])
     let count = (operation.n + panel - 1) / panel
     let panels = try context.makeBuffer(byteCount: count * operation.k * panel * 4)
     try launchItems(

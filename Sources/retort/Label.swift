@@ -128,6 +128,7 @@ struct Label: ParsableCommand {
       labels: prompt.labels.names, settings: settings)
     let applied = try calibration.applied(stored, basis)
     settings["calibration"] = applied?.description
+    settings["kernel-parameters"] = try devices.kernelParameters()
     let identity = JobIdentity(
       input: fingerprint, promptHash: prompt.promptHash, model: session.name,
       modelFingerprint: modelFiles, shard: part, settings: settings)

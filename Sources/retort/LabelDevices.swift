@@ -53,6 +53,14 @@ struct LabelDevices {
     }
   }
 
+  /// Tuned launch parameters on which the bits of results depend; nil where they are as every device has them.
+  func kernelParameters() throws -> String? {
+    let texts = try sessions.compactMap { session in
+      try (session.backend as? OpenCLBackend).flatMap { try $0.tuning.changedBits($0.family) }
+    }
+    return texts.isEmpty ? nil : Set(texts).sorted().joined(separator: "; ")
+  }
+
   /// A pool with a labeller for each device.
   ///
   /// - Throws: what `make` throws, with the device named where there are several.

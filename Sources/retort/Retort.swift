@@ -15,7 +15,7 @@ struct Retort: ParsableCommand {
     subcommands: [
       Devices.self, Inspect.self, Tokenize.self, Generate.self, Perplexity.self, Label.self, Prompts.self,
       Jobs.self, Merge.self, Eval.self, Embed.self, Report.self, Score.self, Distill.self, Ablate.self,
-      Bench.self,
+      Bench.self, Tune.self,
     ])
 
   /// Prints an error as it describes itself and exits with 1; usage errors exit with 64 as ArgumentParser does.

@@ -1,0 +1,12 @@
+/// A table of launch parameters that is embedded in the binary; `Kernels/tuned` holds the files.
+public struct TunedSource: Sendable {
+  /// The file's name, for errors.
+  public let name: String
+  /// The file's JSON.
+  public let bytes: [UInt8]
+
+  /// All of them, in no order that matters: a table says what it applies to.
+  public static let all = [
+    TunedSource(name: "Kernels/tuned/default.json", bytes: PackageResources.default_json)
+  ]
+}

@@ -1,0 +1,66 @@
+import Basics
+import OpenCLRuntime
+import Tensors
+
+extension TunableKernel {
+  /// `attention` on CPU-class devices: queries of a tile in prefill. Each is summed by itself.
+  public static let attentionCPU = TunableKernel(
+    "attention.cpu", family: .cpu, parameters: [TunableParameter("QUERIES", Array(1...8))],
+    classes: ["prefill"], trial: { backend, _ in try attentionTrial(backend) })
+
+  /// `attention` on GPU-class devices: items of a group, which is the keys of a tile of the online softmax.
+  public static let attentionGPU = TunableKernel(
+    "attention.gpu", family: .gpu,
+    parameters: [TunableParameter("ITEMS", [32, 64, 128, 256], changesBits: true)],
+    objection: { parameters, device in groupObjection(parameters["ITEMS"], device) },
+    trial: { backend, _ in try attentionTrial(backend) })
+
+  /// `encoder_attention` on GPU-class devices: items of a group, and keys of a tile.
+  public static let encoderAttentionGPU = TunableKernel(
+    "encoder_attention.gpu", family: .gpu,
+    parameters: [TunableParameter("GROUP", [32, 64, 128, 256], changesBits: true)],
+    objection: { parameters, device in groupObjection(parameters["GROUP"], device) },
+    trial: { backend, _ in
+      let (rows, heads, headDim) = (256, 4, 64)
+      let joint = try TrialInputs.matrix(backend, rows, 3 * heads * headDim, seed: 9)
+      let width = heads * headDim
+      let (q, k, v) = (
+        try joint.columns(0..<width), try joint.columns(width..<(2 * width)),
+        try joint.columns((2 * width)..<(3 * width))
+      )
+      let packed = try PackedBatch(tokenIDs: [
+        [Int32](repeating: 1, count: rows / 2), [Int32](repeating: 1, count: rows / 2),
+      ])
+      let batch = try backend.prepare(packed)
+      let operation = try EncoderAttention(
+        query: q.shape, key: k.shape, value: v.shape, heads: heads, causal: false, batch: packed)
+      return TuningTrial(operation) {
+        try backend.encoderAttention(
+          query: q, key: k, value: v, heads: heads, scale: 0.125, causal: false, precision: .f32,
+          wantsLogSumExp: false, batch
+        ).output
+      }
+    })
+
+  /// One prompt of 128 tokens, four heads on two key heads.
+  private static func attentionTrial(_ backend: OpenCLBackend) throws -> TuningTrial {
+    let (rows, heads, kvHeads, headDim, blockSize) = (128, 4, 2, 64, 16)
+    let spec = KVCacheSpec(
+      layers: 1, blocks: rows / blockSize, blockSize: blockSize, kvHeads: kvHeads, headDim: headDim,
+      dtype: .f32)
+    let cache = try backend.makeKVCache(spec)
+    let slice = SequenceSlice(
+      rowStart: 0, rowCount: rows, contextLength: rows, blockTable: Array(0..<Int32(rows / blockSize)))
+    let metadata = try BatchMetadata(
+      tokenIDs: [Int32](repeating: 0, count: rows), sequences: [slice], blockSize: blockSize)
+    let batch = try backend.prepare(metadata)
+    let q = try TrialInputs.matrix(backend, rows, heads * headDim, seed: 10)
+    let k = try TrialInputs.matrix(backend, rows, kvHeads * headDim, seed: 11)
+    let v = try TrialInputs.matrix(backend, rows, kvHeads * headDim, seed: 12)
+    try backend.storeKV(key: k, value: v, layer: 0, cache: cache, batch)
+    let operation = try Attention(query: q.shape, heads: heads, layer: 0, cache: spec, batch: metadata)
+    return TuningTrial(operation) {
+      try backend.attention(q, heads: heads, scale: 0.125, layer: 0, cache: cache, batch)
+    }
+  }
+}

@@ -1,0 +1,115 @@
+import Basics
+import OpenCLRuntime
+import Tensors
+
+/// A launch parameter and the values that it may have.
+public struct TunableParameter: Sendable, Equatable {
+  /// As in the kernel's source where it is a macro.
+  public let name: String
+  public let values: [Int]
+  /// Whether it changes the order in which numbers are added, and with it a result's bits.
+  public let changesBits: Bool
+
+  public init(_ name: String, _ values: [Int], changesBits: Bool = false) {
+    self.name = name
+    self.values = values
+    self.changesBits = changesBits
+  }
+}
+
+/// A value for each of a kernel's parameters.
+public struct KernelParameters: Sendable, Hashable, CustomStringConvertible {
+  public var values: [String: Int]
+
+  public init(_ values: [String: Int]) { self.values = values }
+
+  /// A declared parameter's value; ``Tuning`` holds one for each.
+  public subscript(_ name: String) -> Int {
+    guard let value = values[name] else { preconditionFailure("no parameter \(name) is declared") }
+    return value
+  }
+
+  /// `ROWS=6 TERMS=64`, in the order of names.
+  public var description: String {
+    values.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
+  }
+
+  /// All as macros for the compiler: `-DROWS=6 `.
+  var options: String {
+    values.sorted { $0.key < $1.key }.map { "-D\($0.key)=\($0.value) " }.joined()
+  }
+}
+
+/// A piece of work that a kernel does, on inputs that one backend holds.
+public struct TuningTrial {
+  /// What the work states of itself, for rates.
+  public let flops: Int
+  public let bytes: Int
+  /// How far a result may be from the reference, as a share of the reference's root mean square.
+  public let tolerance: Float
+  /// Queues the work with the backend's parameters of the moment.
+  public let run: () throws -> Tensor
+
+  public init(flops: Int, bytes: Int, tolerance: Float = 1e-4, run: @escaping () throws -> Tensor) {
+    self.flops = flops
+    self.bytes = bytes
+    self.tolerance = tolerance
+    self.run = run
+  }
+
+  init(_ operation: any Tensors.Operation, tolerance: Float = 1e-4, run: @escaping () throws -> Tensor) {
+    self.init(flops: operation.flops, bytes: operation.bytes, tolerance: tolerance, run: run)
+  }
+}
+
+/// A kernel's launch parameters: names, ranges, the shapes that may differ in them, and how to try a choice.
+///
+/// Declared beside the host code that launches the kernel, in `<Operation>+Tuning.swift`, and named in ``all``.
+public struct TunableKernel: Sendable {
+  /// What tables and `--family` call it: the kernel's name, a dot, and the class of devices.
+  public let name: String
+  public let family: KernelFamily
+  public let parameters: [TunableParameter]
+  /// Shapes with parameters of their own. Where a parameter changes bits, no class may tell row counts apart.
+  public let classes: [String]
+  /// Why this device cannot run these values, or nil.
+  public let objection: @Sendable (KernelParameters, OpenCLDevice) -> String?
+  /// Makes the inputs of a class on a backend. The same class gives the same inputs on every backend.
+  public let trial: @Sendable (OpenCLBackend, _ shapeClass: String) throws -> TuningTrial
+
+  public init(
+    _ name: String, family: KernelFamily, parameters: [TunableParameter], classes: [String] = ["any"],
+    objection: @escaping @Sendable (KernelParameters, OpenCLDevice) -> String? = { _, _ in nil },
+    trial: @escaping @Sendable (OpenCLBackend, String) throws -> TuningTrial
+  ) {
+    self.name = name
+    self.family = family
+    self.parameters = parameters
+    self.classes = classes
+    self.objection = objection
+    self.trial = trial
+  }
+
+  /// All that the backend launches with parameters from tables.
+  public static let all: [TunableKernel] = [
+    .attentionCPU, .attentionGPU, .elementwiseCPU, .elementwiseGPU, .encoderAttentionGPU, .matmulColumns,
+    .matmulTile, .normsGPU, .productCPU,
+  ]
+
+  var changesBits: Bool { parameters.contains { $0.changesBits } }
+
+  /// Every choice of values, in the order of the ranges.
+  var choices: [KernelParameters] {
+    var choices = [KernelParameters([:])]
+    for parameter in parameters {
+      choices = choices.flatMap { choice in
+        parameter.values.map { value in
+          var next = choice
+          next.values[parameter.name] = value
+          return next
+        }
+      }
+    }
+    return choices
+  }
+}
