@@ -1,7 +1,8 @@
 // Conversions between vectors of sixteen that CPU-class compilers turn into single instructions.
 //
 // OpenCL's own convert_* functions are split into scalars by some compilers, so clang's conversion is used where
-// it is there. half_lanes widens sixteen halfs (as bits) exactly, subnormals included; infinity becomes 65536.
+// it is there. half_lanes widens sixteen halfs (as bits) exactly, subnormals included; infinity becomes 65536 unless
+// the compiler knows halfs (HALF_ARITHMETIC), which then converts them in one instruction.
 
 #if defined(__clang__) && defined(__has_builtin)
 #if __has_builtin(__builtin_convertvector)
@@ -21,10 +22,21 @@
 #define lanes_float(x) convert_float16(x)
 #endif
 
+#ifndef HALF_ARITHMETIC
+#define HALF_ARITHMETIC 0
+#endif
+#if HALF_ARITHMETIC
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
+#endif
+
 float16 half_lanes(ushort16 bits) {
+#if HALF_ARITHMETIC
+  return convert_float16(as_half16(bits));
+#else
   const uint16 wide = lanes_from_ushort(bits);
   const float16 magnitude = as_float16((wide & 0x7fffu) << 13) * (float16)(0x1.0p+112f);
   return as_float16(as_uint16(magnitude) | ((wide & 0x8000u) << 16));
+#endif
 }
 
 #define LANE_INDEX (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)

@@ -1,7 +1,13 @@
 // A vector type of VEC floats and the functions that the row kernels share.
 //
-// VEC is 16 on CPU-class devices (one AVX-512 register) and 1 on GPU-class devices; GROUP is the number of
-// work-items that share a row: 1 on CPU-class devices, where no barrier is compiled in.
+// VEC is 16 on CPU-class devices (one AVX-512 register) and 4 on GPU-class devices (one load of 16 bytes), or 1.
+// GROUP is the number of work-items that share a row, a power of two: 1 on CPU-class devices, where no barrier is
+// compiled in.
+// ALIGNED (VEC 4): all rows start at multiples of 16 bytes and are whole vectors, so that a vector is one load.
+// HELD: vectors of a row that an item keeps in registers between passes; 0 reads the row again in every pass.
+// SUBGROUP: work-items of a subgroup that the kernel demands and exchanges values in, 0 for none; WARP: the same
+// with the 32 lanes of NVIDIA's warps.
+// No result depends on ALIGNED, HELD, SUBGROUP or WARP: they leave the order of every sum as it is.
 // The exponential is a polynomial of its own, so that both classes round alike (2 ulp; see Cephes expf).
 
 #ifndef VEC
@@ -9,6 +15,15 @@
 #endif
 #ifndef GROUP
 #define GROUP 64
+#endif
+#ifndef ALIGNED
+#define ALIGNED 0
+#endif
+#ifndef HELD
+#define HELD 0
+#endif
+#ifndef SUBGROUP
+#define SUBGROUP 0
 #endif
 
 #if VEC == 16
@@ -18,6 +33,24 @@ typedef int16 integer;
 #define as_real(x) as_float16(x)
 #define as_integer(x) as_int16(x)
 #define splat(x) ((float16)(x))
+#define VEC_LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+#define load_vector(p) vload16(0, p)
+#define store_vector(x, p) vstore16(x, 0, p)
+#elif VEC == 4
+typedef float4 real;
+typedef int4 integer;
+#define to_integer(x) convert_int4(x)
+#define as_real(x) as_float4(x)
+#define as_integer(x) as_int4(x)
+#define splat(x) ((float4)(x))
+#define VEC_LANES ((int4)(0, 1, 2, 3))
+#if ALIGNED
+#define load_vector(p) (*(global const float4 *)(p))
+#define store_vector(x, p) (*(global float4 *)(p) = (x))
+#else
+#define load_vector(p) vload4(0, p)
+#define store_vector(x, p) vstore4(x, 0, p)
+#endif
 #else
 typedef float real;
 typedef int integer;
@@ -25,13 +58,23 @@ typedef int integer;
 #define as_real(x) as_float(x)
 #define as_integer(x) as_int(x)
 #define splat(x) (x)
+#define VEC_LANES 0
+#define load_vector(p) ((p)[0])
+#define store_vector(x, p) ((p)[0] = (x))
 #endif
 
+// Whether vectors are always whole.
+#define WHOLE (VEC == 1 || ALIGNED)
+
+// The vector at p, of which `count` elements exist; zeros for the others.
 real load_real(global const float *p, uint count) {
-#if VEC == 1
-  return p[0];
+#if WHOLE
+  return load_vector(p);
+#elif VEC == 4
+  if (count >= VEC) return load_vector(p);
+  return (float4)(p[0], count > 1 ? p[1] : 0.0f, count > 2 ? p[2] : 0.0f, 0.0f);
 #else
-  if (count >= VEC) return vload16(0, p);
+  if (count >= VEC) return load_vector(p);
   float values[VEC];
   for (uint i = 0; i < VEC; ++i) values[i] = i < count ? p[i] : 0.0f;
   return vload16(0, values);
@@ -39,11 +82,19 @@ real load_real(global const float *p, uint count) {
 }
 
 void store_real(real x, global float *p, uint count) {
-#if VEC == 1
-  p[0] = x;
+#if WHOLE
+  store_vector(x, p);
+#elif VEC == 4
+  if (count >= VEC) {
+    store_vector(x, p);
+  } else {
+    p[0] = x.x;
+    if (count > 1) p[1] = x.y;
+    if (count > 2) p[2] = x.z;
+  }
 #else
   if (count >= VEC) {
-    vstore16(x, 0, p);
+    store_vector(x, p);
   } else {
     float values[VEC];
     vstore16(x, 0, values);
@@ -54,11 +105,10 @@ void store_real(real x, global float *p, uint count) {
 
 // x in lanes below count, `other` in the rest.
 real keep_lanes(real x, uint count, float other) {
-#if VEC == 1
+#if WHOLE
   return x;
 #else
-  const integer lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  return select(splat(other), x, lane < (int16)((int)count));
+  return select(splat(other), x, VEC_LANES < (integer)((int)count));
 #endif
 }
 
@@ -66,8 +116,12 @@ float sum_lanes(real x) {
 #if VEC == 1
   return x;
 #else
+#if VEC == 16
   const float8 a = x.lo + x.hi;
   const float4 b = a.lo + a.hi;
+#else
+  const float4 b = x;
+#endif
   const float2 c = b.lo + b.hi;
   return c.x + c.y;
 #endif
@@ -77,8 +131,12 @@ float max_lanes(real x) {
 #if VEC == 1
   return x;
 #else
+#if VEC == 16
   const float8 a = fmax(x.lo, x.hi);
   const float4 b = fmax(a.lo, a.hi);
+#else
+  const float4 b = x;
+#endif
   const float2 c = fmax(b.lo, b.hi);
   return fmax(c.x, c.y);
 #endif
@@ -103,28 +161,93 @@ real exp_real(real x) {
   return p * as_real((part + 127) << 23) * as_real((whole - part + 127) << 23);
 }
 
+// A row between passes. ROW(name) declares the registers; FOR_ROW(i, c, width) runs over the item's vectors, c being
+// the first column of vector i; KEEP(name, i, x) is x, kept; KEPT(name, i, x) is what was kept, or x computed again.
+#if HELD
+#define ROW(name) real name[HELD]
+#define FOR_ROW(i, c, width)                                                              \
+  _Pragma("unroll") for (uint i = 0, c = GROUP_ITEM * VEC; i < HELD; ++i, c += GROUP * VEC) \
+    if (c < (width))
+#define KEEP(name, i, x) (name[i] = (x))
+#define KEPT(name, i, x) (name[i])
+#else
+#define ROW(name)
+#define FOR_ROW(i, c, width) for (uint i = 0, c = GROUP_ITEM * VEC; c < (width); ++i, c += GROUP * VEC)
+#define KEEP(name, i, x) (x)
+#define KEPT(name, i, x) (x)
+#endif
+
+// A kernel with a group a row is declared `kernel GROUP_KERNEL void …`, has GROUP_LOCAL(scratch); in its outermost
+// scope, and reduces in all items of the group alike.
 #if GROUP == 1
+#define GROUP_KERNEL
 #define GROUP_LOCAL(name)
 #define GROUP_SUM(x, name) (x)
 #define GROUP_MAX(x, name) (x)
 #define GROUP_ITEM 0u
 #else
-#define GROUP_LOCAL(name) local float name[GROUP]
 #define GROUP_SUM(x, name) group_reduce(x, name, 0)
 #define GROUP_MAX(x, name) group_reduce(x, name, 1)
 #define GROUP_ITEM ((uint)get_local_id(0))
+
+#if SUBGROUP
+#pragma OPENCL EXTENSION cl_intel_subgroups : enable
+#define EXCHANGE SUBGROUP
+#define exchange(x, mask) intel_sub_group_shuffle_xor(x, mask)
+#define GROUP_KERNEL __attribute__((reqd_work_group_size(GROUP, 1, 1), intel_reqd_sub_group_size(SUBGROUP)))
+#elif defined(WARP)
+#define EXCHANGE 32
+#define GROUP_KERNEL __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+float exchange(float x, uint mask) {
+  float y;
+  __asm__ volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(y) : "f"(x), "r"(mask));
+  return y;
+}
+#else
+#define EXCHANGE 1
+#define GROUP_KERNEL __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+#endif
+
+// Numbers of the scratch: a part a subgroup, or two rounds of one an item.
+#if EXCHANGE > 1
+#define GROUP_PARTS (GROUP / EXCHANGE)
+#define GROUP_LOCAL(name) local float name[GROUP_PARTS]
+#else
+#define GROUP_LOCAL(name) local float name[2 * GROUP]
+#endif
+
+// The sum (or maximum) of x over the group, in every item of it. Neighbours come first, then pairs of neighbours, and
+// so on, whoever exchanges them, so that every variant gives the same bits.
 float group_reduce(float x, local float *scratch, int maximum) {
   const uint item = get_local_id(0);
+#if EXCHANGE > 1
+  _Pragma("unroll") for (uint step = 1; step < EXCHANGE; step *= 2) {
+    const float other = exchange(x, step);
+    x = maximum ? fmax(x, other) : x + other;
+  }
+#if GROUP_PARTS > 1
+  float parts[GROUP_PARTS];
   barrier(CLK_LOCAL_MEM_FENCE);
-  scratch[item] = x;
-  for (uint step = GROUP / 2; step > 0; step /= 2) {
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (item < step) {
-      scratch[item] =
-          maximum ? fmax(scratch[item], scratch[item + step]) : scratch[item] + scratch[item + step];
+  if (item % EXCHANGE == 0) scratch[item / EXCHANGE] = x;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  _Pragma("unroll") for (uint i = 0; i < GROUP_PARTS; ++i) parts[i] = scratch[i];
+  _Pragma("unroll") for (uint step = 1; step < GROUP_PARTS; step *= 2) {
+    _Pragma("unroll") for (uint i = 0; i < GROUP_PARTS; i += 2 * step) {
+      parts[i] = maximum ? fmax(parts[i], parts[i + step]) : parts[i] + parts[i + step];
     }
   }
+  x = parts[0];
+#endif
+#else
+  uint side = 0;
   barrier(CLK_LOCAL_MEM_FENCE);
-  return scratch[0];
+  for (uint step = 1; step < GROUP; step *= 2, side ^= GROUP) {
+    scratch[side + item] = x;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const float other = scratch[side + (item ^ step)];
+    x = maximum ? fmax(x, other) : x + other;
+  }
+#endif
+  return x;
 }
 #endif

@@ -34,7 +34,7 @@ kernel void attention(global const float *q, uint q_offset, uint q_stride, globa
                       uint block_size, float scale) {
   local float query[MAX_HEAD_DIM];
   local float weight[ITEMS];
-  local float scratch[ITEMS];
+  GROUP_LOCAL(scratch);
   const uint item = get_local_id(0);
   const uint head = get_group_id(0);
   const uint tile = get_group_id(1);

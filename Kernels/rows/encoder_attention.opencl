@@ -10,6 +10,7 @@
 // Order: online softmax over tiles of KEYS keys from the sequence's first row on; GROUP 1 takes a tile of 16 in
 // one vector, larger groups a key an item.
 // Launch: (GROUP · heads, rows) items in groups of (GROUP, 1). Tunable: VEC, GROUP (a power of two).
+// Check: -DVEC=1 -DGROUP=64
 #define MAX_HEAD_DIM 256
 #if GROUP == 1
 #define KEYS 16

@@ -1,4 +1,5 @@
-// Per row and chunk of SPAN columns, the column with the highest logit / temperature + Gumbel noise.
+// Per row and chunk of SPAN columns, the column with the highest logit / temperature + Gumbel noise, the lowest of
+// equals.
 //
 //   logits        [rows, width] float, rows stride elements apart, from element offset
 //   temperatures  [rows] float
@@ -6,7 +7,7 @@
 //   chunks        [rows, chunks, 2] float: the highest sum and its column as bits
 // Noise of column c: words = Philox4x32-10(key, counter (c, position)), u = ((w0 << 20 ^ w1 >> 12) + 0.5) / 2^52,
 // noise = −log(−log(u)); beyond one half −log(u) is −log1p(−(1 − u)), which keeps the digits near u = 1.
-// Launch: chunks × rows items. Tunable: SPAN.
+// Launch: GROUP · chunks × rows items in groups of GROUP. Tunable: GROUP (vector_math.opencl), SPAN.
 #ifndef SPAN
 #define SPAN 4096
 #endif
@@ -33,23 +34,36 @@ float gumbel_noise(ulong key, uint column, ulong position) {
   return -log(upper ? -log1p(-u) : -log(u));
 }
 
-kernel void gumbel_argmax(global const float *logits, uint offset, uint stride, uint width,
-                          global const float *temperatures, global const ulong *counters,
-                          global float *chunks) {
-  const uint chunk = get_global_id(0);
-  const size_t row = get_global_id(1);
+kernel GROUP_KERNEL void gumbel_argmax(global const float *logits, uint offset, uint stride, uint width,
+                                       global const float *temperatures, global const ulong *counters,
+                                       global float *chunks) {
+  GROUP_LOCAL(scratch);
+  const uint chunk = get_group_id(0);
+  const size_t row = get_group_id(1);
   const uint first = chunk * SPAN, last = min(first + SPAN, width);
   global const float *x = logits + offset + row * stride;
   float best = -INFINITY;
   uint best_at = first;
-  for (uint c = first; c < last; ++c) {
+  for (uint c = first + GROUP_ITEM; c < last; c += GROUP) {
+    // A token that a mask forbids needs no noise, and masks forbid most.
+    if (x[c] == -INFINITY) continue;
     const float v = x[c] / temperatures[row] + gumbel_noise(counters[2 * row], c, counters[2 * row + 1]);
     if (v > best) {
       best = v;
       best_at = c;
     }
   }
+  const float highest = GROUP_MAX(best, scratch);
+#if GROUP > 1
+  local uint lowest;
+  if (GROUP_ITEM == 0) lowest = UINT_MAX;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  if (best == highest && highest > -INFINITY) atomic_min(&lowest, best_at);
+  barrier(CLK_LOCAL_MEM_FENCE);
+  best_at = lowest == UINT_MAX ? first : lowest;
+#endif
+  if (GROUP_ITEM != 0) return;
   global float *out = chunks + (row * ((width + SPAN - 1) / SPAN) + chunk) * 2;
-  out[0] = best;
+  out[0] = highest;
   out[1] = as_float((int)best_at);
 }

@@ -2,28 +2,31 @@
 //
 //   g, x  [rows, width] float, rows *_stride elements apart, from element *_offset
 //   y     [rows, width] float, packed: dx
-// Launch: GROUP × rows items in groups of GROUP. Tunable: VEC, GROUP (vector_math.opencl).
+// Launch: GROUP × rows items in groups of GROUP. Tunable: VEC, GROUP, HELD (vector_math.opencl).
 
-kernel void l2_normalize_gradient(global const float *g, uint g_offset, uint g_stride, global const float *x,
+kernel GROUP_KERNEL void l2_normalize_gradient(global const float *g, uint g_offset, uint g_stride, global const float *x,
                                   uint x_offset, uint x_stride, global float *y, uint width, float epsilon) {
   GROUP_LOCAL(scratch);
+  ROW(held);
+  ROW(held_upstream);
   const size_t row = get_group_id(1);
   global const float *upstream = g + g_offset + row * g_stride;
   global const float *input = x + x_offset + row * x_stride;
   real squares = splat(0.0f), dots = splat(0.0f);
-  for (uint c = GROUP_ITEM * VEC; c < width; c += GROUP * VEC) {
-    const real v = load_real(input + c, width - c);
+  FOR_ROW(i, c, width) {
+    const real v = KEEP(held, i, load_real(input + c, width - c));
     squares = fma(v, v, squares);
-    dots = fma(v, load_real(upstream + c, width - c), dots);
+    dots = fma(v, KEEP(held_upstream, i, load_real(upstream + c, width - c)), dots);
   }
   const float norm = sqrt(GROUP_SUM(sum_lanes(squares), scratch));
   const float dot = GROUP_SUM(sum_lanes(dots), scratch);
   const float factor = 1.0f / fmax(norm, epsilon);
   // Factor by factor, so that a short row does not overflow.
   const float along = norm > epsilon ? dot * factor * factor : 0.0f;
-  for (uint c = GROUP_ITEM * VEC; c < width; c += GROUP * VEC) {
-    const real v = load_real(input + c, width - c);
-    const real d = fma(-v, splat(along), load_real(upstream + c, width - c));
+  FOR_ROW(i, c, width) {
+    const real v = KEPT(held, i, load_real(input + c, width - c));
+    const real own = KEPT(held_upstream, i, load_real(upstream + c, width - c));
+    const real d = fma(v, splat(0.0f - along), own);
     store_real(d * splat(factor), y + row * width + c, width - c);
   }
 }

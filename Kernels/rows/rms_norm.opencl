@@ -3,23 +3,26 @@
 //   x       [rows, width] float, rows x_stride elements apart, from element x_offset
 //   weight  [width] float, from element weight_offset
 //   y       [rows, width] float, packed
-// Launch: GROUP × rows items in groups of GROUP. Tunable: VEC, GROUP (vector_math.opencl).
+// Launch: GROUP × rows items in groups of GROUP. Tunable: VEC, GROUP, HELD (vector_math.opencl).
+// Check: -DVEC=4 -DHELD=0
+// Check: -DVEC=4 -DHELD=8 -DALIGNED=1 -DWARP=1
 
-kernel void rms_norm(global const float *x, uint x_offset, uint x_stride, global const float *weight,
-                     uint weight_offset, global float *y, uint width, float epsilon) {
+kernel GROUP_KERNEL void rms_norm(global const float *x, uint x_offset, uint x_stride, global const float *weight,
+                                  uint weight_offset, global float *y, uint width, float epsilon) {
   GROUP_LOCAL(scratch);
+  ROW(held);
   const size_t row = get_group_id(1);
   global const float *input = x + x_offset + row * x_stride;
   global float *output = y + row * width;
   real squares = splat(0.0f);
-  for (uint c = GROUP_ITEM * VEC; c < width; c += GROUP * VEC) {
-    const real v = load_real(input + c, width - c);
+  FOR_ROW(i, c, width) {
+    const real v = KEEP(held, i, load_real(input + c, width - c));
     squares = fma(v, v, squares);
   }
   const float total = GROUP_SUM(sum_lanes(squares), scratch);
   const real factor = splat(1.0f / sqrt(total / (float)width + epsilon));
-  for (uint c = GROUP_ITEM * VEC; c < width; c += GROUP * VEC) {
-    const real v = load_real(input + c, width - c) * factor;
+  FOR_ROW(i, c, width) {
+    const real v = KEPT(held, i, load_real(input + c, width - c)) * factor;
     store_real(v * load_real(weight + weight_offset + c, width - c), output + c, width - c);
   }
 }

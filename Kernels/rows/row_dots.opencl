@@ -4,7 +4,7 @@
 //   y     [rows, groups] float, packed
 // Launch: (GROUP · groups) × rows items in groups of GROUP. Tunable: VEC, GROUP (vector_math.opencl).
 
-kernel void row_dots(global const float *a, uint a_offset, uint a_stride, global const float *b, uint b_offset,
+kernel GROUP_KERNEL void row_dots(global const float *a, uint a_offset, uint a_stride, global const float *b, uint b_offset,
                      uint b_stride, global float *y, uint groups, uint group_width) {
   GROUP_LOCAL(scratch);
   const uint place = get_group_id(0);

@@ -2,26 +2,34 @@
 //
 //   x  [rows, width] float, rows x_stride elements apart, from element x_offset
 //   y  [rows, width] float, packed
-// Launch: GROUP × rows items in groups of GROUP. Tunable: VEC, GROUP (vector_math.opencl).
+// Launch: GROUP × rows items in groups of GROUP. Tunable: VEC, GROUP, HELD (vector_math.opencl).
+// Check: -DVEC=4 -DHELD=0
+// Check: -DVEC=4 -DHELD=8 -DALIGNED=1 -DWARP=1
 
-kernel void softmax(global const float *x, uint x_offset, uint x_stride, global float *y, uint width) {
+kernel GROUP_KERNEL void softmax(global const float *x, uint x_offset, uint x_stride, global float *y, uint width) {
   GROUP_LOCAL(scratch);
+  ROW(held);
   const size_t row = get_group_id(1);
   global const float *input = x + x_offset + row * x_stride;
   global float *output = y + row * width;
   real highest = splat(-INFINITY);
-  for (uint c = GROUP_ITEM * VEC; c < width; c += GROUP * VEC) {
-    highest = fmax(highest, keep_lanes(load_real(input + c, width - c), width - c, -INFINITY));
+  FOR_ROW(i, c, width) {
+    const real v = KEEP(held, i, load_real(input + c, width - c));
+    highest = fmax(highest, keep_lanes(v, width - c, -INFINITY));
   }
   const real peak = splat(GROUP_MAX(max_lanes(highest), scratch));
   real sum = splat(0.0f);
-  for (uint c = GROUP_ITEM * VEC; c < width; c += GROUP * VEC) {
-    const real e = exp_real(load_real(input + c, width - c) - peak);
+  FOR_ROW(i, c, width) {
+    const real e = exp_real(KEPT(held, i, load_real(input + c, width - c)) - peak);
     sum += keep_lanes(e, width - c, 0.0f);
+#if HELD
+    KEEP(held, i, e);
+#else
     store_real(e, output + c, width - c);
+#endif
   }
   const real factor = splat(1.0f / GROUP_SUM(sum_lanes(sum), scratch));
-  for (uint c = GROUP_ITEM * VEC; c < width; c += GROUP * VEC) {
-    store_real(load_real(output + c, width - c) * factor, output + c, width - c);
+  FOR_ROW(i, c, width) {
+    store_real(KEPT(held, i, load_real(output + c, width - c)) * factor, output + c, width - c);
   }
 }

@@ -5,7 +5,7 @@
 // Launch: a group of GROUP items a block. Tunable: VEC, GROUP (vector_math.opencl).
 #define BLOCK 4096u
 
-kernel void sum_of_squares(global const float *x, uint x_offset, uint count, global float *partial, uint first) {
+kernel GROUP_KERNEL void sum_of_squares(global const float *x, uint x_offset, uint count, global float *partial, uint first) {
   GROUP_LOCAL(scratch);
   const uint block = get_group_id(0);
   const uint start = block * BLOCK, end = count - start < BLOCK ? count : start + BLOCK;

@@ -1,4 +1,5 @@
 import Basics
+import Kernels
 import OpenCLRuntime
 import Tensors
 
@@ -6,40 +7,47 @@ extension OpenCLBackend {
   public func siluMul(gate: Tensor, up: Tensor) throws -> Tensor {
     let operation = try SiLUMul(gate: gate.shape, up: up.shape)
     return try elementwise(
-      operation, try rowKernel(.siluMul, "silu_mul"), operands: [("gate", gate), ("up", up)])
+      operation, .siluMul, "silu_mul", operands: [("gate", gate), ("up", up)])
   }
 
   public func gelu(_ x: Tensor, _ form: GELU.Form) throws -> Tensor {
     let operation = try GELU(x.shape)
-    let kernel = try rowKernel(.gelu, "gelu", form == .tanh ? "-DTANH=1 " : "")
-    return try elementwise(operation, kernel, operands: [("x", x)])
+    return try elementwise(
+      operation, .gelu, "gelu", operands: [("x", x)], options: form == .tanh ? "-DTANH=1 " : "")
   }
 
   public func tanh(_ x: Tensor) throws -> Tensor {
     let operation = try Tanh(x.shape)
-    return try elementwise(operation, try rowKernel(.tanh, "tanh_rows"), operands: [("x", x)])
+    return try elementwise(operation, .tanh, "tanh_rows", operands: [("x", x)])
   }
 
   public func add(_ a: Tensor, _ b: Tensor) throws -> Tensor {
     let operation = try Add(a.shape, b.shape)
-    return try elementwise(operation, try rowKernel(.add, "add"), operands: [("a", a), ("b", b)])
+    return try elementwise(operation, .add, "add", operands: [("a", a), ("b", b)])
   }
 
   public func gatherRows(_ x: Tensor, _ indices: [Int32]) throws -> Tensor {
     let operation = try GatherRows(x.shape, indices: indices)
     return try elementwise(
-      operation, try rowKernel(.gatherRows, "gather_rows"), operands: [("x", x)],
+      operation, .gatherRows, "gather_rows", operands: [("x", x)],
       extra: [.buffer("indices", try makeBuffer(indices))])
   }
 
   /// Runs a kernel over segments of the output's rows.
+  ///
+  /// - Parameters:
+  ///   - places: positions in other operands that the kernel reads in vectors.
+  ///   - run: columns that the kernel reads end to end, all of a row where nil.
   func elementwise(
-    _ operation: any Tensors.Operation, _ kernel: OpenCLKernel, operands: [(name: String, tensor: Tensor)],
-    extra: [KernelArgument] = []
+    _ operation: any Tensors.Operation, _ source: KernelSource, _ name: String,
+    operands: [(name: String, tensor: Tensor)], extra: [KernelArgument] = [], at places: [UInt32] = [],
+    run: Int? = nil, options: String = ""
   ) throws -> Tensor {
     var arguments: [KernelArgument] = []
+    var places = places
     for operand in operands {
       let view = try FloatView(operand.tensor)
+      places += view.places
       arguments += [
         .buffer(operand.name, view.buffer), .uint(operand.name + "_offset", view.offset),
         .uint(operand.name + "_stride", view.stride),
@@ -47,7 +55,8 @@ extension OpenCLBackend {
     }
     let y = try allocate(operation.outputShape, .f32)
     arguments += extra + [.buffer("y", try FloatView(y).buffer), .uint("width", UInt32(y.width))]
-    try launchItems(kernel, arguments, rowOptions.segments(y.width), y.rows)
+    let kernel = try rowKernel(source, name, at: places, width: run ?? y.width, options)
+    try launchColumns(kernel, arguments, rowOptions.segments(y.width), y.rows)
     try record(operation)
     return y
   }

@@ -125,7 +125,7 @@ extension OpenCLBackend {
     let group = family == .cpu ? 1 : tuning[.encoderAttentionGPU]["GROUP"]
     let kernel = try library.kernel(
       [.lanes, .vectorMath, .encoderAttention], "encoder_attention",
-      "-DVEC=\(rowOptions.vector) -DGROUP=\(group) ")
+      "-DVEC=\(family == .cpu ? 16 : 1) -DGROUP=\(group) ")
     try context.launch(
       kernel, arguments, global: (group * heads, y.rows, 1), local: (group, 1, 1))
   }
@@ -136,14 +136,13 @@ extension OpenCLBackend {
     let input = try FloatView(x)
     let y = try allocate(operation.outputShape, .f32)
     guard operation.sequences > 0 else { return y }
-    let vector = rowOptions.vector
-    try launchItems(
-      try rowKernel(.meanPool, "mean_pool"),
+    try launchColumns(
+      try rowKernel(.meanPool, "mean_pool", at: input.places, width: operation.width),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("starts", batch.starts), .buffer("y", try FloatView(y).buffer),
         .uint("width", UInt32(operation.width)),
-      ], (operation.width + vector - 1) / vector, operation.sequences)
+      ], strips(operation.width), operation.sequences)
     try record(operation)
     return y
   }

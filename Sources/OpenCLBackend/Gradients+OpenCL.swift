@@ -1,4 +1,5 @@
 import Basics
+import Kernels
 import OpenCLRuntime
 import Tensors
 
@@ -6,21 +7,22 @@ import Tensors
 extension OpenCLBackend {
   public func geluGradient(_ g: Tensor, x: Tensor, _ form: GELU.Form) throws -> Tensor {
     let operation = try RowGradient<GELU>(g.shape, [x.shape], flopsPerElement: 12)
-    let kernel = try rowKernel(.geluGradient, "gelu_gradient", form == .tanh ? "-DTANH=1 " : "")
-    return try elementwise(operation, kernel, operands: [("g", g), ("x", x)])
+    return try elementwise(
+      operation, .geluGradient, "gelu_gradient", operands: [("g", g), ("x", x)],
+      options: form == .tanh ? "-DTANH=1 " : "")
   }
 
   public func tanhGradient(_ g: Tensor, y: Tensor) throws -> Tensor {
     let operation = try RowGradient<Tanh>(g.shape, [y.shape], flopsPerElement: 3)
     return try elementwise(
-      operation, try rowKernel(.tanhGradient, "tanh_gradient"), operands: [("g", g), ("result", y)])
+      operation, .tanhGradient, "tanh_gradient", operands: [("g", g), ("result", y)])
   }
 
   public func siluMulGradient(_ g: Tensor, gate: Tensor, up: Tensor) throws -> (gate: Tensor, up: Tensor) {
     let operation = try RowGradient<SiLUMul>(g.shape, [gate.shape, up.shape], flopsPerElement: 10)
     let upGradient = try allocate(operation.outputShape, .f32)
     let gateGradient = try elementwise(
-      operation, try rowKernel(.siluMulGradient, "silu_mul_gradient"),
+      operation, .siluMulGradient, "silu_mul_gradient",
       operands: [("g", g), ("gate", gate), ("up", up)],
       extra: [.buffer("up_gradient", try FloatView(upGradient).buffer)])
     return (gateGradient, upGradient)
@@ -29,13 +31,13 @@ extension OpenCLBackend {
   public func softmaxGradient(_ g: Tensor, y: Tensor) throws -> Tensor {
     let operation = try RowGradient<Softmax>(g.shape, [y.shape], flopsPerElement: 4)
     return try grouped(
-      operation, try rowKernel(.softmaxGradient, "softmax_gradient"), operands: [("g", g), ("result", y)])
+      operation, .softmaxGradient, "softmax_gradient", operands: [("g", g), ("result", y)])
   }
 
   public func l2NormalizeGradient(_ g: Tensor, x: Tensor, epsilon: Float) throws -> Tensor {
     let operation = try RowGradient<L2Normalize>(g.shape, [x.shape], flopsPerElement: 7)
     return try grouped(
-      operation, try rowKernel(.l2NormalizeGradient, "l2_normalize_gradient"),
+      operation, .l2NormalizeGradient, "l2_normalize_gradient",
       operands: [("g", g), ("x", x)], extra: [.float("epsilon", epsilon)])
   }
 
@@ -44,8 +46,8 @@ extension OpenCLBackend {
   ) throws -> Tensor {
     let operation = try RowGradient<LayerNorm>(
       g.shape, [x.shape], vectors: [weight.shape, weightSum.shape, biasSum.shape], flopsPerElement: 16)
-    let kernel = try rowKernel(.layerNormGradient, "layer_norm_gradient")
-    return try normGradient(operation, kernel, g, x, weight, epsilon, sums: [weightSum, biasSum])
+    return try normGradient(
+      operation, .layerNormGradient, "layer_norm_gradient", g, x, weight, epsilon, sums: [weightSum, biasSum])
   }
 
   public func rmsNormGradient(
@@ -53,8 +55,8 @@ extension OpenCLBackend {
   ) throws -> Tensor {
     let operation = try RowGradient<RMSNorm>(
       g.shape, [x.shape], vectors: [weight.shape, weightSum.shape], flopsPerElement: 10)
-    let kernel = try rowKernel(.rmsNormGradient, "rms_norm_gradient")
-    return try normGradient(operation, kernel, g, x, weight, epsilon, sums: [weightSum])
+    return try normGradient(
+      operation, .rmsNormGradient, "rms_norm_gradient", g, x, weight, epsilon, sums: [weightSum])
   }
 
   public func meanPoolGradient(_ g: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {
@@ -62,8 +64,8 @@ extension OpenCLBackend {
     guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
     let source = try FloatView(g)
     let y = try allocate(operation.outputShape, .f32)
-    try launchItems(
-      try rowKernel(.meanPoolGradient, "mean_pool_gradient"),
+    try launchColumns(
+      try rowKernel(.meanPoolGradient, "mean_pool_gradient", at: source.places, width: operation.width),
       [
         .buffer("g", source.buffer), .uint("g_offset", source.offset), .uint("g_stride", source.stride),
         .buffer("starts", batch.starts), .buffer("y", try FloatView(y).buffer),
@@ -75,8 +77,8 @@ extension OpenCLBackend {
 
   /// The gradient of a norm's input, and those of its weight and bias added to `sums`.
   private func normGradient(
-    _ operation: any Tensors.Operation, _ kernel: OpenCLKernel, _ g: Tensor, _ x: Tensor, _ weight: Tensor,
-    _ epsilon: Float, sums: [Tensor]
+    _ operation: any Tensors.Operation, _ source: KernelSource, _ name: String, _ g: Tensor, _ x: Tensor,
+    _ weight: Tensor, _ epsilon: Float, sums: [Tensor]
   ) throws -> Tensor {
     let (upstream, input, scale) = (try FloatView(g), try FloatView(x), try FloatView(weight))
     let y = try allocate(operation.outputShape, .f32)
@@ -87,16 +89,17 @@ extension OpenCLBackend {
       .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
     ]
     let width = KernelArgument.uint("width", UInt32(g.width))
+    let places = upstream.places + input.places
     try launchGroups(
-      kernel,
+      try rowKernel(source, name, at: places + [scale.offset], width: g.width, held: g.width),
       operands + [
         .buffer("weight", scale.buffer), .uint("weight_offset", scale.offset),
         .buffer("y", try FloatView(y).buffer), .buffer("statistics", statistics), width,
         .float("epsilon", epsilon),
       ], 1, g.rows)
     let partial = try context.makeBuffer(byteCount: columnBlocks(g.rows) * 2 * g.width * 4)
-    try launchItems(
-      try rowKernel(.columnSums, "norm_column_sums"),
+    try launchColumns(
+      try rowKernel(.columnSums, "norm_column_sums", at: places, width: g.width),
       operands + [
         .buffer("statistics", statistics), .buffer("partial", partial), .uint("rows", UInt32(g.rows)), width,
       ], strips(g.width), columnBlocks(g.rows))
@@ -109,19 +112,22 @@ extension OpenCLBackend {
 
   /// Runs a kernel with a group a row over operands of one shape.
   private func grouped(
-    _ operation: any Tensors.Operation, _ kernel: OpenCLKernel, operands: [(name: String, tensor: Tensor)],
-    extra: [KernelArgument] = []
+    _ operation: any Tensors.Operation, _ source: KernelSource, _ name: String,
+    operands: [(name: String, tensor: Tensor)], extra: [KernelArgument] = []
   ) throws -> Tensor {
     let y = try allocate(operation.outputShape, .f32)
     var arguments: [KernelArgument] = []
+    var places: [UInt32] = []
     for operand in operands {
       let view = try FloatView(operand.tensor)
+      places += view.places
       arguments += [
         .buffer(operand.name, view.buffer), .uint(operand.name + "_offset", view.offset),
         .uint(operand.name + "_stride", view.stride),
       ]
     }
     arguments += [.buffer("y", try FloatView(y).buffer), .uint("width", UInt32(y.width))] + extra
+    let kernel = try rowKernel(source, name, at: places, width: y.width, held: y.width)
     try launchGroups(kernel, arguments, 1, y.rows)
     try record(operation)
     return y

@@ -20,9 +20,14 @@ final class KernelLibrary: Sendable {
   }
 
   private let context: OpenCLContext
+  /// What every program is told of the device.
+  private let deviceOptions: String
   private let state = Mutex(State())
 
-  init(context: OpenCLContext) { self.context = context }
+  init(context: OpenCLContext, features: KernelFeatures) {
+    self.context = context
+    deviceOptions = features.halfArithmetic ? "-DHALF_ARITHMETIC=1 " : ""
+  }
 
   /// The kernel `name` of the program made of `sources`, end to end, built with `options`.
   func kernel(_ sources: [KernelSource], _ name: String, _ options: String) throws -> OpenCLKernel {
@@ -36,7 +41,7 @@ final class KernelLibrary: Sendable {
       } else {
         built = try context.makeProgram(
           name: sources.last?.name ?? name, source: sources.map(\.text).joined(separator: "\n"),
-          options: "-cl-std=CL1.2 " + options)
+          options: "-cl-std=CL1.2 " + deviceOptions + options)
         state.programs[program] = built
       }
       let kernel = try built.kernel(name)

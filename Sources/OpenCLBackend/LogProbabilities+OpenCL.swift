@@ -17,7 +17,9 @@ extension OpenCLBackend {
     let chunkCount = (operation.width + Self.span - 1) / Self.span
     let chunkBuffer = try context.makeBuffer(byteCount: operation.rows * chunkCount * 16)
     try launchGroups(
-      try rowKernel(.logProbabilities, "log_chunks", spanOption),
+      try rowKernel(
+        .logProbabilities, "log_chunks", at: view.places, width: operation.width,
+        held: min(Self.span, operation.width), spanOption),
       [
         .buffer("logits", view.buffer), .uint("offset", view.offset), .uint("stride", view.stride),
         .uint("width", UInt32(operation.width)),
@@ -63,12 +65,13 @@ extension OpenCLBackend {
     guard !pairs.isEmpty else { return logits }
     let copy = try gatherRows(logits, (0..<logits.rows).map(Int32.init))
     let target = try FloatView(copy)
-    try launchItems(
-      try rowKernel(.logProbabilities, "penalize", spanOption),
+    try launchColumns(
+      try rowKernel(.logProbabilities, "penalize", width: logits.width, spanOption),
       [
         .buffer("logits", target.buffer), .uint("stride", target.stride),
         .buffer("pairs", try makeBuffer(pairs)),
         .buffer("penalties", try makeBuffer(requests.map(\.repetitionPenalty))),
+        .uint("count", UInt32(pairs.count / 2)),
       ], pairs.count / 2)
     return copy
   }
@@ -90,13 +93,15 @@ extension OpenCLBackend {
     let view = try FloatView(logits)
     let copy = try allocate(logits.shape, .f32)
     let target = try FloatView(copy)
-    try launchItems(
-      try rowKernel(.logProbabilities, "mask_tokens", spanOption),
+    // The kernel's MASKED: columns of one item.
+    let masked = family == .cpu ? 32 : rowOptions.vector
+    try launchColumns(
+      try rowKernel(.logProbabilities, "mask_tokens", at: view.places, width: logits.width, spanOption),
       [
         .buffer("logits", view.buffer), .uint("offset", view.offset), .uint("stride", view.stride),
         .buffer("masks", try makeBuffer(masks)), .buffer("words", try makeBuffer(words)),
         .buffer("y", target.buffer), .uint("width", UInt32(logits.width)),
-      ], (logits.width + 31) / 32, logits.rows)
+      ], (logits.width + masked - 1) / masked, logits.rows)
     return copy
   }
 
@@ -123,7 +128,7 @@ extension OpenCLBackend {
       ids: try context.makeBuffer(byteCount: total * 4), values: try context.makeBuffer(byteCount: total * 4),
       starts: starts, count: total)
     try launchGroups(
-      try rowKernel(.topK, "top_k"),
+      try rowKernel(.topK, "top_k", at: view.places, width: width),
       [
         .buffer("logits", view.buffer), .uint("offset", view.offset), .uint("stride", view.stride),
         .uint("width", UInt32(width)), .buffer("counts", try makeBuffer(counts.map { Int32($0) })),
@@ -142,11 +147,12 @@ extension OpenCLBackend {
     }
     guard !pairs.isEmpty else { return nil }
     let values = try context.makeBuffer(byteCount: pairs.count / 2 * 4)
-    try launchItems(
-      try rowKernel(.logProbabilities, "pick", spanOption),
+    try launchColumns(
+      try rowKernel(.logProbabilities, "pick", width: 1, spanOption),
       [
         .buffer("logits", view.buffer), .uint("offset", view.offset), .uint("stride", view.stride),
         .buffer("pairs", try makeBuffer(pairs)), .buffer("y", values),
+        .uint("count", UInt32(pairs.count / 2)),
       ], pairs.count / 2)
     return (values, pairs.count / 2)
   }
@@ -168,8 +174,8 @@ extension OpenCLBackend {
     let view = try FloatView(try applyMasks(logits, requests.map(\.allowed)))
     let chunkCount = (logits.width + Self.span - 1) / Self.span
     let buffer = try context.makeBuffer(byteCount: rows * chunkCount * 8)
-    try launchItems(
-      try rowKernel(.gumbelArgmax, "gumbel_argmax", spanOption),
+    try launchGroups(
+      try rowKernel(.gumbelArgmax, "gumbel_argmax", width: logits.width, spanOption),
       [
         .buffer("logits", view.buffer), .uint("offset", view.offset), .uint("stride", view.stride),
         .uint("width", UInt32(logits.width)), .buffer("temperatures", try makeBuffer(temperatures)),

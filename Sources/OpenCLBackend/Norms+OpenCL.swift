@@ -7,7 +7,8 @@ extension OpenCLBackend {
     let (input, scale) = (try FloatView(x), try FloatView(weight))
     let y = try allocate(operation.outputShape, .f32)
     try launchGroups(
-      try rowKernel(.rmsNorm, "rms_norm"),
+      try rowKernel(
+        .rmsNorm, "rms_norm", at: input.places + [scale.offset], width: x.width, held: x.width),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("weight", scale.buffer), .uint("weight_offset", scale.offset),
@@ -23,7 +24,9 @@ extension OpenCLBackend {
     let (input, scale, shift) = (try FloatView(x), try FloatView(weight), try FloatView(bias))
     let y = try allocate(operation.outputShape, .f32)
     try launchGroups(
-      try rowKernel(.layerNorm, "layer_norm"),
+      try rowKernel(
+        .layerNorm, "layer_norm", at: input.places + [scale.offset, shift.offset], width: x.width,
+        held: x.width),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("weight", scale.buffer), .uint("weight_offset", scale.offset),
@@ -40,7 +43,7 @@ extension OpenCLBackend {
     let input = try FloatView(x)
     let y = try allocate(operation.outputShape, .f32)
     try launchGroups(
-      try rowKernel(.l2Normalize, "l2_normalize"),
+      try rowKernel(.l2Normalize, "l2_normalize", at: input.places, width: x.width, held: x.width),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("y", try FloatView(y).buffer), .uint("width", UInt32(y.width)), .float("epsilon", epsilon),
@@ -54,7 +57,7 @@ extension OpenCLBackend {
     let input = try FloatView(x)
     let y = try allocate(operation.outputShape, .f32)
     try launchGroups(
-      try rowKernel(.softmax, "softmax"),
+      try rowKernel(.softmax, "softmax", at: input.places, width: x.width, held: x.width),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("y", try FloatView(y).buffer), .uint("width", UInt32(x.width)),

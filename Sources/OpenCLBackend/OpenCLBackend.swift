@@ -70,7 +70,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     self.tuning = try tuning ?? Tuning.of(device)
     self.features = try features ?? DeviceModelStore.standard.features(of: device)
     context = try OpenCLContext(device: device, cache: cache)
-    library = KernelLibrary(context: context)
+    library = KernelLibrary(context: context, features: self.features)
   }
 
   /// The device as probed; with `measured` its ceilings too, which takes a second or two where they are not kept
@@ -148,41 +148,11 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     try context.launch(kernel, arguments, global: (x, y, z), local: family == .cpu ? (1, 1, 1) : nil)
   }
 
-  /// Launches a kernel with one group a row (or a row and chunk).
-  func launchGroups(_ kernel: OpenCLKernel, _ arguments: [KernelArgument], _ x: Int, _ y: Int) throws {
-    let group = rowOptions.group
-    try context.launch(kernel, arguments, global: (x * group, y, 1), local: (group, 1, 1))
-  }
-
-  /// The shape of the row kernels on this family.
-  var rowOptions: RowOptions {
-    family == .cpu
-      ? RowOptions(vector: 16, group: 1, segment: tuning[.elementwiseCPU]["SEGMENT"])
-      : RowOptions(
-        vector: 1, group: tuning[.normsGPU]["GROUP"], segment: tuning[.elementwiseGPU]["SEGMENT"])
-  }
-
-  /// A kernel of the row family.
-  func rowKernel(_ source: KernelSource, _ name: String, _ extra: String = "") throws -> OpenCLKernel {
-    try library.kernel([.lanes, .vectorMath, source], name, rowOptions.options + extra)
-  }
-
   /// Ends an operation: the kernels launched since the last one were its own.
   func record(_ operation: any Tensors.Operation) throws {
     guard let bridge, let (group, launches) = context.closeGroup() else { return }
     bridge.close(group, count: launches, operation)
   }
-}
-
-/// How the row kernels are shaped: floats in a vector, items in a row's group, columns of an elementwise item.
-struct RowOptions {
-  let vector: Int
-  let group: Int
-  let segment: Int
-
-  var options: String { "-DVEC=\(vector) -DGROUP=\(group) -DSEGMENT=\(segment) " }
-
-  func segments(_ width: Int) -> Int { (width + segment - 1) / segment }
 }
 
 /// A Float32 tensor as kernels take it: a buffer, an element offset and a row stride.

@@ -36,15 +36,17 @@ extension OpenCLBackend {
     let table = try rotationTable(spec, positions: last + 1)
     let heads = operation.width / spec.headDim
     let options = spec.pairing == .neighbours ? "-DNEIGHBOURS=1 " : ""
-    try launchItems(
-      try rowKernel(.rope, "rope", options),
+    // An item takes a head on CPU devices, a pair or an element that is not rotated on others.
+    let items = family == .cpu ? 1 : spec.headDim - spec.rotaryDim / 2
+    try launchColumns(
+      try rowKernel(.rope, "rope", width: 1, options),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("positions", positions), .buffer("rotations", table.buffer),
         .buffer("y", try FloatView(y).buffer), .uint("heads", UInt32(heads)),
         .uint("head_dim", UInt32(spec.headDim)), .uint("rotary_dim", UInt32(spec.rotaryDim)),
         .float("direction", inverse ? -1 : 1),
-      ], heads, operation.rows)
+      ], heads * items, operation.rows)
     try record(operation)
     return y
   }

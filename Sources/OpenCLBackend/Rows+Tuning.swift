@@ -8,9 +8,9 @@ extension TunableKernel {
     parameters: [TunableParameter("SEGMENT", [128, 256, 512, 1024, 2048, 4096, 8192])],
     trial: { backend, _ in try elementwiseTrial(backend) })
 
-  /// The same on GPU-class devices.
+  /// The same on GPU-class devices, whole vectors of four.
   public static let elementwiseGPU = TunableKernel(
-    "elementwise.gpu", family: .gpu, parameters: [TunableParameter("SEGMENT", [1, 2, 4, 8])],
+    "elementwise.gpu", family: .gpu, parameters: [TunableParameter("SEGMENT", [4, 8, 16])],
     trial: { backend, _ in try elementwiseTrial(backend) })
 
   /// Items that share a row in norms, softmax and their gradients on GPU-class devices: they sum its columns.

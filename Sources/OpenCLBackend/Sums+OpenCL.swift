@@ -9,8 +9,8 @@ extension OpenCLBackend {
     let input = try FloatView(x)
     guard x.rows > 0, x.width > 0 else { return }
     let partial = try context.makeBuffer(byteCount: columnBlocks(x.rows) * x.width * 4)
-    try launchItems(
-      try rowKernel(.columnSums, "column_sums"),
+    try launchColumns(
+      try rowKernel(.columnSums, "column_sums", at: input.places, width: x.width),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("partial", partial), .uint("rows", UInt32(x.rows)), .uint("width", UInt32(x.width)),
@@ -31,8 +31,9 @@ extension OpenCLBackend {
       starts.append(Int32(place))
     }
     starts.append(Int32(order.count))
-    try launchItems(
-      try rowKernel(.scatterAddRows, "scatter_add_rows"),
+    try launchColumns(
+      try rowKernel(
+        .scatterAddRows, "scatter_add_rows", at: source.places + target.places, width: g.width),
       [
         .buffer("g", source.buffer), .uint("g_offset", source.offset), .uint("g_stride", source.stride),
         .buffer("rows", try makeBuffer(rows)), .buffer("starts", try makeBuffer(starts)),
@@ -51,11 +52,10 @@ extension OpenCLBackend {
     let total = blocks.reduce(0, +)
     guard total > 0 else { return 0 }
     let partial = try context.makeBuffer(byteCount: total * 4)
-    let kernel = try rowKernel(.sumOfSquares, "sum_of_squares")
     var first = 0
     for (part, count) in zip(parts, blocks) {
       try launchGroups(
-        kernel,
+        try rowKernel(.sumOfSquares, "sum_of_squares", at: [part.view.offset], width: part.count),
         [
           .buffer("x", part.view.buffer), .uint("x_offset", part.view.offset),
           .uint("count", UInt32(part.count)), .buffer("partial", partial), .uint("first", UInt32(first)),
@@ -76,8 +76,8 @@ extension OpenCLBackend {
   /// Adds every `step`-th row of the blocks' sums, from `first` on, to a vector.
   func addTotals(_ partial: OpenCLBuffer, first: Int, step: Int, rows: Int, to sum: Tensor) throws {
     let target = try FloatView(sum)
-    try launchItems(
-      try rowKernel(.columnSums, "column_totals"),
+    try launchColumns(
+      try rowKernel(.columnSums, "column_totals", at: [target.offset], width: sum.width),
       [
         .buffer("partial", partial), .uint("first", UInt32(first)), .uint("step", UInt32(step)),
         .uint("blocks", UInt32(columnBlocks(rows))), .buffer("sum", target.buffer),

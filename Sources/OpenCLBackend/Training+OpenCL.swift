@@ -23,9 +23,10 @@ extension OpenCLBackend: TrainingBackend {
     let operation = try Dropout(x.shape, rate: rate)
     let input = try FloatView(x)
     let y = try allocate(operation.outputShape, .f32)
-    let drawn = 8 * rowOptions.vector
-    try launchItems(
-      try rowKernel(.dropout, "dropout"),
+    // The kernel's COUNTERS, of 8 elements each.
+    let drawn = family == .cpu ? 8 * 16 : 8
+    try launchColumns(
+      try rowKernel(.dropout, "dropout", at: input.places, width: y.width),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .ulong("key", key), .ulong("stream", stream), .uint("threshold", Dropout.threshold(rate)),
@@ -38,7 +39,7 @@ extension OpenCLBackend: TrainingBackend {
 
   public func scale(_ x: Tensor, by factor: Float) throws -> Tensor {
     try elementwise(
-      Scale(x.shape), rowKernel(.scale, "scale"), operands: [("x", x)], extra: [.float("factor", factor)])
+      Scale(x.shape), .scale, "scale", operands: [("x", x)], extra: [.float("factor", factor)])
   }
 
   public func rowDots(_ a: Tensor, _ b: Tensor, groups: Int) throws -> Tensor {
@@ -46,7 +47,8 @@ extension OpenCLBackend: TrainingBackend {
     let (left, right) = (try FloatView(a), try FloatView(b))
     let y = try allocate(operation.outputShape, .f32)
     try launchGroups(
-      try rowKernel(.rowDots, "row_dots"),
+      try rowKernel(
+        .rowDots, "row_dots", at: left.places + right.places, width: operation.width / groups),
       [
         .buffer("a", left.buffer), .uint("a_offset", left.offset), .uint("a_stride", left.stride),
         .buffer("b", right.buffer), .uint("b_offset", right.offset), .uint("b_stride", right.stride),
@@ -59,9 +61,14 @@ extension OpenCLBackend: TrainingBackend {
 
   public func scaleGroups(_ x: Tensor, by factors: Tensor) throws -> Tensor {
     let operation = try ScaleGroups(x.shape, by: factors.shape)
+    let groupWidth = x.width / operation.groups
+    let factor = try FloatView(factors)
     return try elementwise(
-      operation, rowKernel(.scaleGroups, "scale_groups"), operands: [("x", x), ("factors", factors)],
-      extra: [.uint("group_width", UInt32(x.width / operation.groups))])
+      operation, .scaleGroups, "scale_groups", operands: [("x", x)],
+      extra: [
+        .buffer("factors", factor.buffer), .uint("factors_offset", factor.offset),
+        .uint("factors_stride", factor.stride), .uint("group_width", UInt32(groupWidth)),
+      ], at: groupWidth == 1 ? factor.places : [], run: groupWidth == 1 ? x.width : groupWidth)
   }
 
   public func scaleColumns(_ x: Tensor, by factors: Tensor, bias: Tensor?) throws -> Tensor {
@@ -69,16 +76,29 @@ extension OpenCLBackend: TrainingBackend {
     // A buffer must be passed where there is no bias too; the kernel does not read it.
     let (factor, shift) = (try FloatView(factors), try FloatView(bias ?? factors))
     return try elementwise(
-      operation, rowKernel(.scaleColumns, "scale_columns"), operands: [("x", x)],
+      operation, .scaleColumns, "scale_columns", operands: [("x", x)],
       extra: [
         .buffer("factors", factor.buffer), .uint("factors_offset", factor.offset),
         .buffer("bias", shift.buffer), .uint("bias_offset", shift.offset),
         .int("has_bias", bias == nil ? 0 : 1),
-      ])
+      ], at: [factor.offset, shift.offset])
   }
 
   public func adamW(
     _ parameter: Tensor, gradient: Tensor, firstMoment: Tensor, secondMoment: Tensor, _ step: AdamWStep
+  ) throws {
+    try adamW(parameter, gradient, firstMoment, secondMoment, step, clear: false)
+  }
+
+  public func adamWClearing(
+    _ parameter: Tensor, gradient: Tensor, firstMoment: Tensor, secondMoment: Tensor, _ step: AdamWStep
+  ) throws {
+    try adamW(parameter, gradient, firstMoment, secondMoment, step, clear: true)
+  }
+
+  private func adamW(
+    _ parameter: Tensor, _ gradient: Tensor, _ firstMoment: Tensor, _ secondMoment: Tensor, _ step: AdamWStep,
+    clear: Bool
   ) throws {
     let operation = try AdamW(
       parameter.shape, gradient: gradient.shape, firstMoment: firstMoment.shape,
@@ -86,8 +106,8 @@ extension OpenCLBackend: TrainingBackend {
     let (p, g) = (try FloatView(packed(parameter)), try FloatView(packed(gradient)))
     let (m, v) = (try FloatView(packed(firstMoment)), try FloatView(packed(secondMoment)))
     let count = parameter.shape.count
-    try launchItems(
-      try rowKernel(.adamW, "adamw"),
+    try launchColumns(
+      try rowKernel(.adamW, "adamw", at: [p.offset, g.offset, m.offset, v.offset], width: count),
       [
         .buffer("p", p.buffer), .uint("p_offset", p.offset), .buffer("g", g.buffer),
         .uint("g_offset", g.offset), .buffer("m", m.buffer), .uint("m_offset", m.offset),
@@ -96,7 +116,7 @@ extension OpenCLBackend: TrainingBackend {
         .float("keep", 1 - step.learningRate * step.weightDecay),
         .float("rate", step.learningRate / step.firstCorrection),
         .float("root", 1 / step.secondCorrection.squareRoot()), .float("epsilon", step.epsilon),
-        .uint("count", UInt32(count)),
+        .int("clear", clear ? 1 : 0), .uint("count", UInt32(count)),
       ], rowOptions.segments(count))
     try record(operation)
   }

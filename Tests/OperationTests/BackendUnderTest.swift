@@ -29,8 +29,8 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
     get throws { try made.get() }
   }
 
-  /// The Float64 reference itself, the CPU backend with one and two threads, every OpenCL device, and the first
-  /// of them with the kernels of the other class and with each variant that it can run.
+  /// The Float64 reference itself, the CPU backend with one and two threads, every OpenCL device, the first of them
+  /// with the kernels of the other class, and CPU devices that have subgroups with GPU-class kernels that use them.
   static let all: [BackendUnderTest] =
     [
       BackendUnderTest("reference", int8: true) { ReferenceBackend() },
@@ -50,6 +50,11 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
           try OpenCLBackend(device: first, family: first.kind == .cpu ? .gpu : .cpu, features: .portable)
         }
       ]
+        + devices.filter { $0.kind == .cpu && !$0.features.subgroupSizes.isEmpty }.map { device in
+          BackendUnderTest("OpenCL \(device.index), GPU-class kernels with subgroups", int8: false) {
+            try OpenCLBackend(device: device, family: .gpu, features: device.features)
+          }
+        }
     } catch {
       return [BackendUnderTest("OpenCL, no device", int8: false) { throw error }]
     }

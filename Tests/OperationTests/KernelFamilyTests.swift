@@ -48,6 +48,76 @@ extension Operations {
       }
     }
 
+    /// The GPU-class kernels of every device that has subgroups or warps, without and with them.
+    private static func exchanges() throws -> [(plain: OpenCLBackend, shuffled: OpenCLBackend)] {
+      try OpenCLPlatforms.devices().filter {
+        !$0.features.subgroupSizes.isEmpty || $0.features.warpInstructions == .ptx
+      }.map {
+        var features = KernelFeatures.portable
+        features.subgroupSizes = $0.features.subgroupSizes
+        features.warpInstructions = $0.features.warpInstructions
+        return (
+          try OpenCLBackend(device: $0, family: .gpu, features: .portable),
+          try OpenCLBackend(device: $0, family: .gpu, features: features)
+        )
+      }
+    }
+
+    @Test func shufflesAddUpInTheOrderOfLocalMemory() throws {
+      for (plain, shuffled) in try Self.exchanges() {
+        for width in [3, 128, 1037, 5000] {
+          var random = TestRandom(UInt64(width))
+          let (x, g) = (random.activations(3 * width), random.floats(3 * width))
+          let weight = random.floats(width)
+          let results = try [plain, shuffled].map { backend -> [[Float]] in
+            let (rows, upstream) = (try backend.matrix(x, width), try backend.matrix(g, width))
+            let (scale, sums) = (try backend.vector(weight), try backend.vector(weight))
+            return try [
+              backend.rmsNorm(rows, weight: scale, epsilon: 1e-5),
+              backend.layerNorm(rows, weight: scale, bias: scale, epsilon: 1e-5), backend.softmax(rows),
+              backend.l2Normalize(rows, epsilon: 1e-6), backend.softmaxGradient(upstream, y: rows),
+              backend.layerNormGradient(
+                upstream, x: rows, weight: scale, epsilon: 1e-5, weightSum: sums, biasSum: sums), sums,
+            ].map(backend.read)
+          }
+          for (a, b) in zip(results[0], results[1]) {
+            #expect(Judge.bitDifference(a[...], b[...]) == nil, "width \(width)")
+          }
+        }
+      }
+    }
+
+    @Test(arguments: [DType.f16, .q4_1, .q6_K]) func nativeHalfsAreThoseTakenApart(_ dtype: DType) throws {
+      for device in try OpenCLPlatforms.devices() where device.features.halfArithmetic {
+        var random = TestRandom(4)
+        let x = random.activations(3 * 512)
+        let source = Stored.weight(dtype, 33, 512).source
+        let results = try [KernelFeatures.portable, KernelFeatures(halfArithmetic: true)].map { features in
+          let backend = try OpenCLBackend(device: device, family: .cpu, features: features)
+          let weight = try backend.loadMatrix([source], compute: .lean)
+          return try backend.read(backend.matmul(backend.matrix(x, 512), weight, bias: nil))
+        }
+        #expect(Judge.bitDifference(results[0][...], results[1][...]) == nil, "\(device.name)")
+      }
+    }
+
+    @Test(arguments: [3, 7]) func theHighestOfManyEqualLogitsHaveTheLowestColumns(_ values: Int) throws {
+      // Of three values in 5000 columns more are the highest than a group keeps as candidates, of seven fewer.
+      let (rows, width) = (4, 5000)
+      for backend in try Self.backends() {
+        let x = (0..<(rows * width)).map { Float($0 * 7919 % values) }
+        for count in [2, 100, 200] {
+          let request = LogProbabilityRequest(temperature: 1, topCount: count, chosen: [])
+          let found = try backend.logProbabilities(
+            backend.matrix(x, width), [LogProbabilityRequest](repeating: request, count: rows))
+          for (row, result) in found.enumerated() {
+            let expected = (0..<width).filter { x[row * width + $0] == Float(values - 1) }.prefix(count)
+            #expect(result.topIDs == expected.map(Int32.init))
+          }
+        }
+      }
+    }
+
     @Test func gpuClassKernelsFollowTheReference() throws {
       let backend = try #require(try Self.backends().last)
       #expect(backend.family == .gpu)
