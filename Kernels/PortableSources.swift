@@ -1,8 +1,11 @@
 // GPU-class devices: work-groups with local memory, core OpenCL C only.
 extension KernelSource {
   public static let attention = KernelSource("attention", PackageResources.attention_opencl)
+  public static let attentionTile = KernelSource("attention_tile", PackageResources.attention_tile_opencl)
   public static let encoderAttentionGradient = KernelSource(
     "encoder_attention_gradient", PackageResources.encoder_attention_gradient_opencl)
+  public static let encoderAttentionTiles = KernelSource(
+    "encoder_attention_tiles", PackageResources.encoder_attention_tiles_opencl)
   public static let matmulTiled = KernelSource("matmul_tiled", PackageResources.matmul_tiled_opencl)
   public static let productTiled = KernelSource("product_tiled", PackageResources.product_tiled_opencl)
 }

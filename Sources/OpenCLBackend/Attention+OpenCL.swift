@@ -60,16 +60,23 @@ extension OpenCLBackend {
     guard let cache = cache as? OpenCLKVCache else { throw foreign("cache") }
     guard let batch = batch as? OpenCLBatch else { throw foreign("batch") }
     let (keys, values) = (try FloatView(key), try FloatView(value))
-    try launchItems(
-      try attentionKernel("store_kv", spec, queries: 1),
-      [
-        .buffer("key", keys.buffer), .uint("key_offset", keys.offset), .uint("key_stride", keys.stride),
-        .buffer("value", values.buffer), .uint("value_offset", values.offset),
-        .uint("value_row_stride", values.stride), .buffer("keys", cache.keys[layer]),
-        .buffer("values", cache.values[layer]), .buffer("slots", batch.slots),
-        .uint("kv_heads", UInt32(spec.kvHeads)), .uint("head_dim", UInt32(spec.headDim)),
-        .uint("block_size", UInt32(spec.blockSize)),
-      ], spec.kvHeads, operation.rows)
+    let arguments: [KernelArgument] = [
+      .buffer("key", keys.buffer), .uint("key_offset", keys.offset), .uint("key_stride", keys.stride),
+      .buffer("value", values.buffer), .uint("value_offset", values.offset),
+      .uint("value_row_stride", values.stride), .buffer("keys", cache.keys[layer]),
+      .buffer("values", cache.values[layer]), .buffer("slots", batch.slots),
+      .uint("kv_heads", UInt32(spec.kvHeads)),
+    ]
+    if family == .gpu {
+      let kernel = try splitKernel("store_kv", spec, "")
+      try launchItems(kernel, arguments, spec.kvHeads * spec.headDim, operation.rows)
+    } else {
+      try launchItems(
+        try lanesKernel("store_kv", spec, queries: 1),
+        arguments + [
+          .uint("head_dim", UInt32(spec.headDim)), .uint("block_size", UInt32(spec.blockSize)),
+        ], spec.kvHeads, operation.rows)
+    }
     try record(operation)
   }
 
@@ -84,43 +91,42 @@ extension OpenCLBackend {
     let input = try FloatView(query)
     let y = try allocate(operation.outputShape, .f32)
     guard operation.rows > 0 else { return y }
-    let group = heads / spec.kvHeads
-    let decode = batch.metadata.sequences.allSatisfy { $0.rowCount == 1 }
-    let queries = decode ? min(group, 8) : tuning[.attentionCPU, "prefill"]["QUERIES"]
-    let shape =
-      family == .cpu
-      ? OpenCLBatch.TileShape(group: group, queries: queries) : OpenCLBatch.TileShape(group: 1, queries: 1)
-    let tiles = try batch.tiles(shape, self)
-    let arguments: [KernelArgument] = [
-      .buffer("q", input.buffer), .uint("q_offset", input.offset), .uint("q_stride", input.stride),
-      .buffer("keys", cache.keys[layer]), .buffer("values", cache.values[layer]),
-      .buffer("sequences", batch.sequences), .buffer("tables", batch.tables), .buffer("tiles", tiles.buffer),
-      .buffer("y", try FloatView(y).buffer), .uint("heads", UInt32(heads)),
-      .uint("kv_heads", UInt32(spec.kvHeads)), .uint("head_dim", UInt32(spec.headDim)),
-      .uint("block_size", UInt32(spec.blockSize)), .float("scale", scale),
-    ]
-    let kernel = try attentionKernel("attention", spec, queries: shape.queries)
-    if family == .cpu {
-      try launchItems(kernel, arguments, spec.kvHeads, tiles.count)
+    if family == .gpu {
+      try attendSplit(input, heads: heads, scale: scale, layer: layer, cache: cache, batch, y)
     } else {
-      try context.launch(
-        kernel, arguments, global: (attentionItems * heads, tiles.count, 1),
-        local: (attentionItems, 1, 1))
+      try attendLanes(input, heads: heads, scale: scale, layer: layer, cache: cache, batch, y)
     }
     try record(operation)
     return y
   }
 
-  private var attentionItems: Int { tuning[.attentionGPU]["ITEMS"] }
+  /// Attention on CPU-class devices: a work-item a key head and tile of queries.
+  private func attendLanes(
+    _ query: FloatView, heads: Int, scale: Float, layer: Int, cache: OpenCLKVCache, _ batch: OpenCLBatch,
+    _ y: Tensor
+  ) throws {
+    let spec = cache.spec
+    let group = heads / spec.kvHeads
+    let decode = batch.metadata.sequences.allSatisfy { $0.rowCount == 1 }
+    let shape = OpenCLBatch.TileShape(
+      group: group, queries: decode ? min(group, 8) : tuning[.attentionCPU, "prefill"]["QUERIES"])
+    let tiles = try batch.tiles(shape, self)
+    try launchItems(
+      try lanesKernel("attention", spec, queries: shape.queries),
+      [
+        .buffer("q", query.buffer), .uint("q_offset", query.offset), .uint("q_stride", query.stride),
+        .buffer("keys", cache.keys[layer]), .buffer("values", cache.values[layer]),
+        .buffer("sequences", batch.sequences), .buffer("tables", batch.tables),
+        .buffer("tiles", tiles.buffer),
+        .buffer("y", try FloatView(y).buffer), .uint("heads", UInt32(heads)),
+        .uint("kv_heads", UInt32(spec.kvHeads)), .uint("head_dim", UInt32(spec.headDim)),
+        .uint("block_size", UInt32(spec.blockSize)), .float("scale", scale),
+      ], spec.kvHeads, tiles.count)
+  }
 
-  private func attentionKernel(_ name: String, _ spec: KVCacheSpec, queries: Int) throws -> OpenCLKernel {
-    let half = "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) "
-    if family == .cpu {
-      return try library.kernel(
-        [.lanes, .vectorMath, .attentionLanes], name, half + "-DVEC=16 -DGROUP=1 -DQUERIES=\(queries) ")
-    }
-    let items = attentionItems
-    return try library.kernel(
-      [.lanes, .vectorMath, .attention], name, half + "-DVEC=1 -DGROUP=\(items) -DITEMS=\(items) ")
+  private func lanesKernel(_ name: String, _ spec: KVCacheSpec, queries: Int) throws -> OpenCLKernel {
+    try library.kernel(
+      [.lanes, .vectorMath, .attentionLanes], name,
+      "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) -DVEC=16 -DGROUP=1 -DQUERIES=\(queries) ")
   }
 }

@@ -1,5 +1,6 @@
 import Basics
 import OpenCLRuntime
+import Synchronization
 import Tensors
 
 /// A packed batch as integer buffers on the device.
@@ -18,6 +19,7 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   static let blockRows = 16
   /// `[sequences, 2]`: first row of each sequence, and its end.
   let sequenceBounds: OpenCLBuffer
+  private let tiles = Mutex<[OpenCLBatch.TileShape: OpenCLBatch.Tiles]>([:])
 
   init(_ packed: PackedBatch, _ backend: OpenCLBackend) throws {
     self.packed = packed
@@ -39,6 +41,27 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
     self.blocks = try backend.makeBuffer(blocks)
     sequenceBounds = try backend.makeBuffer(
       (0..<packed.sequences).flatMap { [packed.starts[$0], packed.starts[$0 + 1]] })
+  }
+
+  /// `[count, 4]`: a sequence's first row and its end, first query and queries of a tile; made once for each shape.
+  func tiles(_ shape: OpenCLBatch.TileShape, _ backend: OpenCLBackend) throws -> OpenCLBatch.Tiles {
+    try tiles.withLock { known in
+      if let tiles = known[shape] { return tiles }
+      var list: [Int32] = []
+      for sequence in 0..<packed.sequences {
+        let rows = packed.rows(of: sequence)
+        let queries = rows.count * shape.group
+        for first in stride(from: 0, to: queries, by: shape.queries) {
+          list += [
+            Int32(rows.lowerBound), Int32(rows.upperBound), Int32(first),
+            Int32(min(shape.queries, queries - first)),
+          ]
+        }
+      }
+      let tiles = OpenCLBatch.Tiles(buffer: try backend.makeBuffer(list), count: list.count / 4)
+      known[shape] = tiles
+      return tiles
+    }
   }
 }
 
@@ -86,7 +109,11 @@ extension OpenCLBackend {
     guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
     let y = try allocate(operation.outputShape, .f32)
     let sums = wantsLogSumExp ? try allocate(operation.logSumExpShape, .f32) : nil
-    try attend(query, key, value, bounds: batch.bounds, heads: heads, scale: scale, causal: causal, y, sums)
+    if family == .gpu {
+      try attendTiles(operation, query, key, value, scale: scale, causal: causal, batch, y, sums)
+    } else {
+      try attend(query, key, value, bounds: batch.bounds, heads: heads, scale: scale, causal: causal, y, sums)
+    }
     try record(operation)
     return EncoderAttention.Output(output: y, logSumExp: sums)
   }

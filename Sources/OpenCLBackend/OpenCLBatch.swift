@@ -14,6 +14,7 @@ final class OpenCLBatch: PreparedBatch {
   let sequences: OpenCLBuffer
   let tables: OpenCLBuffer
   private let tiles = Mutex<[TileShape: Tiles]>([:])
+  private let plans = Mutex<[PlanKey: SplitPlan]>([:])
 
   /// Queries a row has (heads of a key head's group), and queries in a tile.
   struct TileShape: Hashable {
@@ -21,10 +22,26 @@ final class OpenCLBatch: PreparedBatch {
     let queries: Int
   }
 
-  /// `[count, 2]`: sequence and first query of every tile.
+  /// What each tile has, as the operation's kernel reads it.
   struct Tiles: Sendable {
     let buffer: OpenCLBuffer
     let count: Int
+  }
+
+  private struct PlanKey: Hashable {
+    let group: Int
+    let kvHeads: Int
+    let shape: AttentionShape
+  }
+
+  /// An ``AttentionPlan`` on the device.
+  struct SplitPlan: Sendable {
+    let rows: OpenCLBuffer
+    let segments: OpenCLBuffer
+    let merges: OpenCLBuffer
+    let mergeCount: Int
+    let slots: Int
+    let launches: [(launch: AttentionPlan.Launch, items: OpenCLBuffer, count: Int)]
   }
 
   init(_ batch: BatchMetadata, _ backend: OpenCLBackend) throws {
@@ -56,7 +73,7 @@ final class OpenCLBatch: PreparedBatch {
     self.tables = try backend.makeBuffer(tables)
   }
 
-  /// The batch's queries in tiles; made once for each shape.
+  /// The batch's queries in tiles, `[count, 2]`: sequence and first query; made once for each shape.
   func tiles(_ shape: TileShape, _ backend: OpenCLBackend) throws -> Tiles {
     try tiles.withLock { known in
       if let tiles = known[shape] { return tiles }
@@ -69,6 +86,25 @@ final class OpenCLBatch: PreparedBatch {
       let tiles = Tiles(buffer: try backend.makeBuffer(list), count: list.count / 2)
       known[shape] = tiles
       return tiles
+    }
+  }
+
+  /// Which work-group computes what, on GPU-class devices; made once for each shape.
+  func plan(group: Int, kvHeads: Int, _ shape: AttentionShape, _ backend: OpenCLBackend) throws -> SplitPlan {
+    try plans.withLock { known in
+      let key = PlanKey(group: group, kvHeads: kvHeads, shape: shape)
+      if let plan = known[key] { return plan }
+      let starts = metadata.sequences.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.blockTable.count) }
+      let made = AttentionPlan(metadata, tables: starts, group: group, kvHeads: kvHeads, shape: shape)
+      let launches = try made.items.sorted { $0.key.queries > $1.key.queries }.map {
+        (launch: $0.key, items: try backend.makeBuffer($0.value), count: $0.value.count / 5)
+      }
+      let plan = SplitPlan(
+        rows: try backend.makeBuffer(made.rows), segments: try backend.makeBuffer(made.segments),
+        merges: try backend.makeBuffer(made.merges), mergeCount: made.merges.count / 3, slots: made.slots,
+        launches: launches)
+      known[key] = plan
+      return plan
     }
   }
 }

@@ -60,10 +60,16 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
     }
   }
 
-  /// All of them with every type of cache they know.
-  static let caches: [(BackendUnderTest, CacheType)] = all.flatMap { backend in
-    backend.cacheTypes.map { (backend, $0) }
+  /// The first OpenCL device with NVIDIA's instructions of a warp in plain OpenCL C.
+  static let emulatedWarps = BackendUnderTest("OpenCL 0, emulated warp instructions", int8: false) {
+    try OpenCLBackend(
+      device: OpenCLPlatforms.devices()[0], family: .gpu,
+      features: KernelFeatures(warpInstructions: .emulated))
   }
+
+  /// All of them with every type of cache they know.
+  static let caches: [(BackendUnderTest, CacheType)] =
+    all.flatMap { backend in backend.cacheTypes.map { (backend, $0) } } + [(emulatedWarps, .f16)]
 
   /// All of them in every mode they know.
   static let modes: [(BackendUnderTest, ComputeMode)] = all.flatMap { backend in

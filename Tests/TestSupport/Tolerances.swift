@@ -61,10 +61,15 @@ public enum Tolerances {
   /// largest number, and a chunk's weights to one of 2⁻¹⁶ of the largest, each off by half a step at most. Against
   /// Σ|q·k| the first is 2⁻¹⁵ times largest over mean size, below 16 for the numbers that tests draw; against
   /// Σ|w·v| the second is 2⁻¹⁷ times 64 tokens where one weight stands out. Both are 2⁻¹¹.
-  public static func attention(headDim: Int, context: Int, cache: CacheType) -> Double {
+  ///
+  /// With `halfOperands` (tensor cores) queries and weights are rounded to 11 significant bits, 2⁻¹² each.
+  public static func attention(headDim: Int, context: Int, cache: CacheType, halfOperands: Bool = false)
+    -> Double
+  {
     let codes =
       switch cache {
-      case .f32, .f16: 0.0
+      case .f32: 0.0
+      case .f16: halfOperands ? 0x1p-11 : 0.0
       case .bf16: 0x1p-8
       case .int8: 0x1p-10
       }
