@@ -43,7 +43,7 @@ struct BenchAttention: ParsableCommand {
     let texts = try Self.sizes(prefill, paired: false, "--prefill")
     let steps = try Self.sizes(decode, paired: true, "--decode")
     let packs = try Self.sizes(encoder, paired: true, "--encoder")
-    let backend = try options.makeBackend()
+    let backend = try options.withoutProfile.makeBackend()
     let type = options.kvCache.type(.bf16, headDim: headDim, backend: backend)
     try backend.checkCache(type, headDim: headDim)
     var rows: [Row] = []

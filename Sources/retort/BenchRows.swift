@@ -24,7 +24,7 @@ struct BenchRows: ParsableCommand {
     guard (1...1_000_000).contains(rows), (1...1_000_000).contains(width), parameters >= 0,
       rows * width <= 1 << 31, parameters <= 1 << 31
     else { throw ValidationError("Give positive sizes of at most 2³¹ numbers in all.") }
-    let backend = try options.makeTrainingBackend()
+    let backend = try options.withoutProfile.makeTrainingBackend()
     var readings: [(name: String, reading: BenchClock.Reading)] = []
     let shape: Shape = [rows, width]
     let (x, other) = (
