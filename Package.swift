@@ -19,6 +19,7 @@ let modules: [Module] = [
   Module(name: "Tokenizers", modules: ["Basics"]),
   Module(name: "CPUBackend", modules: ["CKernels", "COneDNN", "Basics", "Tensors"]),
   Module(name: "OpenCLBackend", modules: ["Kernels", "OpenCLRuntime", "Basics", "Tensors"]),
+  Module(name: "DeviceCheck", modules: ["Basics", "Tensors"]),
   Module(name: "Transformers", modules: ["Basics", "Tensors", "ModelFormats", "Tokenizers"]),
   Module(name: "Generation", modules: ["Basics", "Tensors", "Tokenizers", "Transformers"]),
   Module(name: "Training", modules: ["Basics", "Tensors", "ModelFormats"]),
@@ -40,7 +41,8 @@ let testTargets: [Module] = [
   // Runs the program in a process of its own.
   Module(name: "CommandTests", modules: ["retort"]),
   Module(
-    name: "OperationTests", modules: ["Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime"]),
+    name: "OperationTests",
+    modules: ["Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "DeviceCheck"]),
   Module(
     name: "GenerationTests",
     modules: [

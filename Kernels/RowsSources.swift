@@ -24,6 +24,7 @@ extension KernelSource {
   public static let meanPoolGradient = KernelSource(
     "mean_pool_gradient", PackageResources.mean_pool_gradient_opencl)
   public static let ordinalLogits = KernelSource("ordinal_logits", PackageResources.ordinal_logits_opencl)
+  public static let randomWeights = KernelSource("random_weights", PackageResources.random_weights_opencl)
   public static let rmsNorm = KernelSource("rms_norm", PackageResources.rms_norm_opencl)
   public static let rmsNormGradient = KernelSource(
     "rms_norm_gradient", PackageResources.rms_norm_gradient_opencl)

@@ -58,17 +58,28 @@ public final class LabelJob {
     return progress
   }
 
-  /// Labels what is left; returns when all of it is in the ledger and on disk.
+  /// Labels what is left; returns when all of it is in the ledger and on disk, or when it is told to stop.
   ///
-  /// - Parameter report: called after each step.
+  /// - Parameters:
+  ///   - report: called after each step.
+  ///   - shouldStop: asked before each step. Where it is true, what is finished is written to disk and what is in
+  ///     flight is dropped: a later job over the same ledger labels it.
+  /// - Returns: whether everything is labelled.
   /// - Throws: what ``step()`` throws.
-  public func run(report: (JobProgress) -> Void = { _ in }) throws {
+  @discardableResult public func run(
+    report: (JobProgress) -> Void = { _ in }, shouldStop: () -> Bool = { false }
+  ) throws -> Bool {
     while !isDone {
+      if shouldStop() {
+        try ledger.flush()
+        return false
+      }
       try step()
       report(progress)
     }
     try ledger.recordTotals(inputRows: rowsRead, jobRows: jobRows)
     try ledger.flush()
+    return true
   }
 
   /// Submits what fits, lets the labeller work, records what it hands back.

@@ -19,7 +19,7 @@ extension OpenCLBackend {
     var offset = 0
     for source in sources {
       let staging = try context.makeBuffer(byteCount: source.rowBytes)
-      try context.write(source.bytes(rows: 0..<1), to: staging)
+      try deliver(source, rows: 0..<1, to: staging)
       try lookUp(
         staging, format: source.format, rowBytes: source.rowBytes, first: 0, count: 1, ids: id, rows: 1,
         into: view.buffer, at: offset, width: source.width)
@@ -84,7 +84,7 @@ extension OpenCLBackend {
   /// Uploads stored rows in pieces, so that small copies never pile up.
   func uploadRows(_ source: CheckedSource, _ range: Range<Int>) throws -> OpenCLBuffer {
     let buffer = try context.makeBuffer(byteCount: range.count * source.rowBytes, pooled: false)
-    try context.write(source.bytes(rows: range), to: buffer)
+    try deliver(source, rows: range, to: buffer)
     return buffer
   }
 }

@@ -73,7 +73,7 @@ struct CheckedSource {
         .malformedFile, source, "rows of \(width) are not whole \(source.dtype.rawValue) blocks")
     }
     let (total, overflow) = rowBytes.multipliedReportingOverflow(by: rows)
-    guard !overflow, source.bytes().count >= total else {
+    guard !overflow, source.random != nil || source.bytes().count >= total else {
       throw Self.failure(.malformedFile, source, "the file ends before the tensor does")
     }
     format = try WeightFormat(source.dtype, name: source.name)

@@ -54,7 +54,7 @@ extension OpenCLBackend {
     for first in stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
       let range = first..<min(first + step, rows.upperBound)
       let staging = try context.makeBuffer(byteCount: range.count * source.rowBytes)
-      try context.write(source.bytes(rows: range), to: staging)
+      try deliver(source, rows: range, to: staging)
       try launchItems(
         kernel,
         [

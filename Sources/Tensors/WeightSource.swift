@@ -28,6 +28,8 @@ public struct WeightSource: Sendable {
   public let file: String
   /// Whether 8 bits are too few for the activations that meet this matrix; products at 8 bits then take 15.
   public var needsFineActivations = false
+  /// Where the weight is drawn instead of read: what to draw; ``bytes`` then draws on the host.
+  public var random: RandomWeights?
 
   public init(
     name: String, dtype: DType, shape: Shape, file: String,

@@ -4,15 +4,13 @@ import Tensors
 
 /// Reads a decoder's weights by their canonical (GGUF) names, checks their shapes and hands them to a backend.
 struct DecoderLoader {
-  let source: ModelSource
+  let source: any WeightStore
   let configuration: ModelConfiguration
   let backend: any Backend
   let compute: ComputeMode
 
   /// Checks a tensor's shape and scales before it is used.
-  func weight(_ name: String, _ shape: Shape) throws -> WeightSource {
-    try source.tensor(name).weight(shape, field: name)
-  }
+  func weight(_ name: String, _ shape: Shape) throws -> WeightSource { try source.weight(name, shape) }
 
   /// Stacked matrices `name.weight`, with the biases `name.bias` where `bias` is set; `fine` asks for finer
   /// activations where products run at 8 bits.

@@ -22,16 +22,37 @@ public enum ModelRegistry {
     _ source: ModelSource, backend: any Backend, compute: ComputeMode,
     progress: (@Sendable (Double) -> Void)? = nil
   ) throws -> any DecoderModel {
-    let configuration = source.configuration
-    guard let load = decoders[configuration.architecture] else {
-      throw RetortError(
-        .unsupported, "unknown architecture “\(configuration.architecture)”", file: source.path,
-        field: "architecture", remedy: "Use a model of: \(architectures.joined(separator: ", ")).")
-    }
+    let load = try decoder(source.configuration.architecture, file: source.path)
     let loader = DecoderLoader(
-      source: source, configuration: configuration, backend: backend,
+      source: source, configuration: source.configuration, backend: backend,
       compute: try resolve(compute, source: source, backend: backend))
     return try load(loader, progress)
+  }
+
+  /// A decoder of a shape with drawn weights, for benchmarks.
+  ///
+  /// - Parameters:
+  ///   - dtype: the type of the matrices and of the embedding table.
+  ///   - compute: how weights are kept; `.auto` keeps their type.
+  /// - Throws: `unsupported` for an unknown architecture; `invalidArgument` where rows are not whole blocks.
+  public static func randomDecoder(
+    _ shape: ModelShape, dtype: DType, backend: any Backend, compute: ComputeMode,
+    progress: (@Sendable (Double) -> Void)? = nil
+  ) throws -> any DecoderModel {
+    let load = try decoder(shape.configuration.architecture, file: shape.name)
+    let loader = DecoderLoader(
+      source: RandomWeightStore(tiesOutput: shape.tiesOutput, dtype: dtype),
+      configuration: shape.configuration, backend: backend, compute: compute == .auto ? .lean : compute)
+    return try load(loader, progress)
+  }
+
+  private static func decoder(_ architecture: String, file: String) throws -> Load {
+    guard let load = decoders[architecture] else {
+      throw RetortError(
+        .unsupported, "unknown architecture “\(architecture)”", file: file, field: "architecture",
+        remedy: "Use a model of: \(architectures.joined(separator: ", ")).")
+    }
+    return load
   }
 
   typealias LoadEncoder =

@@ -27,6 +27,7 @@ struct Ablate: ParsableCommand {
 
   @Option(help: "The grid as a JSON file.")
   var config: String
+  @OptionGroup var limits: TimeLimitOptions
   @OptionGroup var options: RunOptions
 
   func run() throws {
@@ -36,11 +37,11 @@ struct Ablate: ParsableCommand {
       configuration, labels: labels, initial: try ModelPath.resolve(configuration.initial),
       on: try options.makeTrainingBackend())
     let display = AblationDisplay(isEnabled: !options.json, watched: configuration.shared.watch)
-    let stop = StopSignal()
+    let stop = StopSignal(timeLimit: limits.timeLimit)
     let outcomes = try ablation.run(report: display.show) { stop.isSet }
     if outcomes.last?.outcome == .interrupted {
-      Output.note("interrupted; the same command goes on")
-      throw ExitCode(130)
+      Output.note("\(stop.reason); the same command goes on")
+      throw stop.exitCode
     }
     var diverged: Set<AblationConfiguration.Cell> = []
     for (cell, outcome) in outcomes {

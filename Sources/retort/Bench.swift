@@ -6,6 +6,6 @@ struct Bench: ParsableCommand {
     discussion: "Example: retort bench generate --model smollm2-135m --compute lean",
     subcommands: [
       BenchGenerate.self, BenchLabel.self, BenchOps.self, BenchAgreement.self, BenchScore.self,
-      BenchTrain.self,
+      BenchTrain.self, BenchAttention.self, BenchRows.self,
     ])
 }

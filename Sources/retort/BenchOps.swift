@@ -9,7 +9,7 @@ struct BenchOps: ParsableCommand {
     commandName: "ops", abstract: "Time, arithmetic and bytes of each operation in a model's steps.",
     discussion: "Example: retort bench ops --model smollm2-135m --rows 512 --compute lean")
 
-  @OptionGroup var modelOptions: ModelOptions
+  @OptionGroup var modelOptions: BenchModelOptions
   @OptionGroup var options: RunOptions
 
   @Option(help: "Tokens in a step: 1 shows decode, 512 prefill.")
@@ -21,7 +21,7 @@ struct BenchOps: ParsableCommand {
     guard rows > 0, rows <= 4096, steps > 0 else {
       throw ValidationError("Give --rows from 1 to 4096 and --steps of at least 1.")
     }
-    let session = try ModelSession(modelOptions, options.withoutProfile)
+    let session = try BenchModel(modelOptions, options.withoutProfile)
     let ceiling = Ceilings.measured(on: session.backend)
     let runner = try session.makeRunner(cacheTokens: rows + ModelRunner.blockSize)
     let slice = SequenceSlice(

@@ -92,6 +92,7 @@ struct Distill: ParsableCommand {
   var resamples = 1000
   @Flag(help: "Go on with the run that the folder holds.")
   var resume = false
+  @OptionGroup var limits: TimeLimitOptions
   @OptionGroup var options: RunOptions
 
   func validate() throws {
@@ -106,6 +107,7 @@ struct Distill: ParsableCommand {
   }
 
   func run() throws {
+    let stop = StopSignal(timeLimit: limits.timeLimit)
     let backend = try options.makeTrainingBackend()
     let labelSet = try labels.map { try LabelSet(path: $0) } ?? .standard
     var files = DistillationRun.Files(initial: try ModelPath.resolve(initial), train: train)
@@ -117,7 +119,6 @@ struct Distill: ParsableCommand {
     reading.finish()
     note(run)
     let bar = ProgressBar("Training", total: run.totalSteps, isEnabled: !options.json)
-    let stop = StopSignal()
     let result = try run.train(resumes: resume, checkpointSeconds: checkpointSeconds) { progress in
       bar.update(progress.step, note: String(format: "epoch %d  loss %.4f", progress.epoch, progress.loss))
       guard let value = progress.metrics?[watch.rawValue] else { return }
@@ -133,8 +134,8 @@ struct Distill: ParsableCommand {
     }
     bar.finish()
     guard result.outcome != .interrupted else {
-      Output.note("interrupted at step \(result.steps); go on with --resume")
-      throw ExitCode(130)
+      Output.note("\(stop.reason) at step \(result.steps); go on with --resume")
+      throw stop.exitCode
     }
     let predicting = ProgressBar("Evaluating", total: run.heldOut?.rows.count, isEnabled: !options.json)
     let report = try run.finish(QueryBootstrap(resamples: resamples, seed: 0)) { predicting.update($0) }

@@ -81,6 +81,7 @@ struct Label: ParsableCommand {
   var export: LedgerExport.Format?
   @Flag(help: "Show no progress.")
   var quiet = false
+  @OptionGroup var limits: TimeLimitOptions
 
   func validate() throws {
     if export == nil, model == nil { throw ValidationError("Missing expected argument '--model <model>'") }
@@ -111,6 +112,7 @@ struct Label: ParsableCommand {
       return try LedgerExport.write(LedgerReader(path: ledgerPath), as: export) { Output.write($0) }
     }
     guard let model, let input = input ?? calibration.calibrate else { return }
+    let stop = StopSignal(timeLimit: limits.timeLimit)
     let prompt = try promptOptions.prompt()
     let stored = try calibration.prepare(labels: prompt.labels, limit: limit)
     let part = try shard.map { try JobShard($0) }
@@ -151,10 +153,20 @@ struct Label: ParsableCommand {
     let job = try LabelJob(
       labeller: pool, reader: reader, ledger: ledger, settings: .init(limit: limit, shard: part))
     let shown = LabelProgress(isQuiet: quiet || options.json)
-    try job.run { shown.update($0) }
+    let isWhole = try job.run {
+      shown.update($0)
+    } shouldStop: {
+      stop.isSet
+    }
     pool.close()
     let progress = job.progress
     shown.finish(progress)
+    guard isWhole else {
+      try ledger.close()
+      Output.note(
+        "\(stop.reason): \(progress.finished) of \(progress.total) rows done; the same command goes on")
+      throw stop.exitCode
+    }
     let records = try LedgerReader(path: ledgerPath)
     try LabelOutput.write(records, output: output, before: limit)
     let statistics = Engine.Statistics.sum(labellers.map(\.engine.statistics))

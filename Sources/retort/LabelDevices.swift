@@ -113,7 +113,7 @@ extension RunOptions {
     switch (backend, device) {
     case (.cpu, .numbers(let numbers)) where numbers.count > 1: return try processorPlans(numbers.count)
     case (.opencl, .numbers(let numbers)), (.auto, .numbers(let numbers)):
-      return try numbers.map { plan(try openCLDevice($0)) }
+      return try numbers.map { plan(try RunOptions.openCLDevice($0)) }
     case (.opencl, .all): return try allDevices().map(plan)
     case (.auto, .all):
       let gpus = ((try? OpenCLPlatforms.devices()) ?? []).filter { $0.kind == .gpu }

@@ -13,7 +13,8 @@ struct Retort: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Devices.self, Inspect.self, Tokenize.self, Generate.self, Perplexity.self, Label.self, Prompts.self,
+      Devices.self, CheckDevice.self, Inspect.self, Tokenize.self, Generate.self, Perplexity.self, Label.self,
+      Prompts.self,
       Jobs.self, Merge.self, Eval.self, Embed.self, Report.self, Score.self, Distill.self, Ablate.self,
       Bench.self, Tune.self,
     ])

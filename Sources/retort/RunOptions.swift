@@ -77,16 +77,19 @@ struct RunOptions: ParsableArguments {
     let number = try device?.single()
     switch backend {
     case .cpu: return try CPUBackend(threads: threads)
-    case .opencl: return try OpenCLBackend(device: openCLDevice(number))
+    case .opencl: return try OpenCLBackend(device: Self.openCLDevice(number))
     case .auto:
-      if number != nil { return try OpenCLBackend(device: openCLDevice(number)) }
+      if number != nil { return try OpenCLBackend(device: Self.openCLDevice(number)) }
       let gpu = (try? OpenCLPlatforms.devices())?.first { $0.kind == .gpu }
       if let gpu { return try OpenCLBackend(device: gpu) }
       return try CPUBackend(threads: threads)
     }
   }
 
-  func openCLDevice(_ number: Int?) throws -> OpenCLDevice {
+  /// The device of that number, by default the first GPU or the first device.
+  ///
+  /// - Throws: `noDevice` where it is not there.
+  static func openCLDevice(_ number: Int?) throws -> OpenCLDevice {
     let devices = try OpenCLPlatforms.devices()
     let index = number ?? devices.first { $0.kind == .gpu }?.index ?? devices.first?.index ?? 0
     guard let found = devices.first(where: { $0.index == index }) else {
