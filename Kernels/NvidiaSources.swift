@@ -1,5 +1,8 @@
 // NVIDIA's GPUs: instructions of a whole warp.
 extension KernelSource {
   public static let attentionMMA = KernelSource("attention_mma", PackageResources.attention_mma_opencl)
+  public static let matmulMMA = KernelSource("matmul_mma", PackageResources.matmul_mma_opencl)
+  public static let mmaWeights = KernelSource("mma_weights", PackageResources.mma_weights_opencl)
+  public static let productMMA = KernelSource("product_mma", PackageResources.product_mma_opencl)
   public static let warp = KernelSource("warp", PackageResources.warp_opencl)
 }

@@ -31,13 +31,20 @@
 //   warp_load16(from)             a uint4 from global memory that is read once and never written by the kernel
 //   warp_pack_bf16(low, high)     two floats rounded to bfloat16 in a register
 //   warp_pack_f16(low, high)      the same in half precision
+//                                 A function that starts copies has WARP_COPIES_PARAMETER before its first parameter and
+//                                 gets WARP_COPIES_ARGUMENT
+//   warp_unroll                   before a loop of constant length whose arrays are to be registers
 //
-// WARP_LATE_COPIES (with WARP_EMULATED, for tests): copies happen at the wait that asks for them instead of where
-// they start, so a kernel that waits for the wrong group computes wrong results. At most WARP_COPIES are under way.
+// The emulation copies at the wait that asks for it, as late as the hardware may, and fills the place with NaNs where
+// the copy starts, as early as it may: a kernel that waits for the wrong group, or starts a copy to what others still
+// read, computes wrong results there too. At most WARP_COPIES of an item are under way.
 
 #ifndef WARP_EMULATED
 
 #define WARP_STATE(items)
+#define WARP_COPIES_PARAMETER
+#define WARP_COPIES_ARGUMENT
+#define warp_unroll _Pragma("unroll")
 
 #define warp_mma_(type, c, a, b)                                                                 \
   __asm__ volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type                        \
@@ -106,8 +113,14 @@ typedef struct {
 #define WARP_STATE(items)                   \
   local uint warp_scratch[6 * (items)];     \
   local ulong warp_places[(items)];         \
-  warp_copies warp_queue;                   \
-  warp_queue.count = warp_queue.group = 0
+  warp_copies warp_items_copies;            \
+  warp_copies *warp_queue = &warp_items_copies; \
+  warp_queue->count = warp_queue->group = 0
+#define WARP_COPIES_PARAMETER warp_copies *warp_queue,
+#define WARP_COPIES_ARGUMENT warp_queue,
+
+// Unrolled, emulated instructions would take minutes to compile.
+#define warp_unroll _Pragma("clang loop unroll(disable)")
 
 #define warp_inline __attribute__((always_inline)) inline
 
@@ -155,27 +168,20 @@ warp_inline void warp_emulate_matrices(uint *r, local const void *place, local u
 #define warp_matrices(r, place) warp_emulate_matrices(&(r)[0], place, warp_places, 0)
 #define warp_matrices_turned(r, place) warp_emulate_matrices(&(r)[0], place, warp_places, 1)
 
-void warp_copy_now(ulong to, ulong from, uint bytes) {
-  local uint4 *target = (local uint4 *)(size_t)to;
-  *target = bytes == 0 ? (uint4)(0) : *(global const uint4 *)(size_t)from;
-}
-
 void warp_emulate_copy(warp_copies *queue, local void *to, global const void *from, uint bytes) {
-#ifdef WARP_LATE_COPIES
+  *(local uint4 *)to = (uint4)(0xffffffff);
   queue->to[queue->count] = (ulong)(size_t)to;
   queue->from[queue->count] = (ulong)(size_t)from;
   queue->bytes[queue->count] = bytes;
   queue->of[queue->count++] = queue->group;
-#else
-  warp_copy_now((ulong)(size_t)to, (ulong)(size_t)from, bytes);
-#endif
 }
 
 void warp_emulate_wait(warp_copies *queue, uint n) {
   uint kept = 0;
   for (uint i = 0; i < queue->count; ++i) {
     if (queue->of[i] + n < queue->group) {
-      warp_copy_now(queue->to[i], queue->from[i], queue->bytes[i]);
+      local uint4 *target = (local uint4 *)(size_t)queue->to[i];
+      *target = queue->bytes[i] == 0 ? (uint4)(0) : *(global const uint4 *)(size_t)queue->from[i];
     } else {
       queue->to[kept] = queue->to[i];
       queue->from[kept] = queue->from[i];
@@ -185,9 +191,9 @@ void warp_emulate_wait(warp_copies *queue, uint n) {
   }
   queue->count = kept;
 }
-#define warp_copy16(to, from, bytes) warp_emulate_copy(&warp_queue, to, from, bytes)
-#define warp_copies_end() warp_queue.group += 1
-#define warp_copies_wait(n) warp_emulate_wait(&warp_queue, n)
+#define warp_copy16(to, from, bytes) warp_emulate_copy(warp_queue, to, from, bytes)
+#define warp_copies_end() warp_queue->group += 1
+#define warp_copies_wait(n) warp_emulate_wait(warp_queue, n)
 
 warp_inline uint warp_emulate_xor(uint x, uint mask, local uint *scratch) {
   const uint item = get_local_id(0);

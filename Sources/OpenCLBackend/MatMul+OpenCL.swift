@@ -14,6 +14,7 @@ extension OpenCLBackend {
     guard rows > 0 else { return y }
     let packed =
       family == .cpu && rows > 8 ? try packRows(input, rows: rows, width: operation.inputWidth) : nil
+    var operand: MatMulWarpOperand?
     for segment in matrix.segments {
       // A buffer must be passed where there is no bias too; the kernel does not read it.
       let common: [KernelArgument] = [
@@ -24,7 +25,13 @@ extension OpenCLBackend {
         .uint("rows", UInt32(rows)), .uint("K", UInt32(matrix.inputWidth)),
         .uint("N", UInt32(segment.columns)),
       ]
-      if family == .gpu {
+      if usesWarps(matrix, segment) {
+        if operand == nil || operand?.half != (segment.format == .f16) {
+          operand = try warpOperand(input, segment, rows: rows, width: operation.inputWidth)
+        }
+        guard let operand else { continue }
+        try multiplyWarps(operand, segment, rows: rows, width: operation.inputWidth, common)
+      } else if family == .gpu {
         try multiplyStored(input, segment, rows: rows, common)
       } else if let packed {
         try multiplyTiles(packed, segment, rows: rows, common)

@@ -78,7 +78,8 @@ extension OpenCLBackend {
       column += source.rows
       source.source.release()
     }
-    return OpenCLMatrix(inputWidth: first.width, outputWidth: column, segments: segments)
+    return OpenCLMatrix(
+      inputWidth: first.width, outputWidth: column, segments: segments, isExact: mode == .f32)
   }
 
   /// Uploads stored rows in pieces, so that small copies never pile up.

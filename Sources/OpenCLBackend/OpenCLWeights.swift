@@ -17,11 +17,14 @@ final class OpenCLMatrix: MatrixWeight {
   let inputWidth: Int
   let outputWidth: Int
   let segments: [MatrixSegment]
+  /// Loaded in mode `f32`: no kernel may round its operands to fewer bits.
+  let isExact: Bool
 
-  init(inputWidth: Int, outputWidth: Int, segments: [MatrixSegment]) {
+  init(inputWidth: Int, outputWidth: Int, segments: [MatrixSegment], isExact: Bool) {
     self.inputWidth = inputWidth
     self.outputWidth = outputWidth
     self.segments = segments
+    self.isExact = isExact
   }
 
   var byteCount: Int { segments.reduce(0) { $0 + $1.buffer.byteCount } }

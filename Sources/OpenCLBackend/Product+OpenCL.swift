@@ -4,7 +4,7 @@ import Tensors
 
 extension OpenCLBackend {
   /// `op(a) op(b) + bias`, `[m, k] × [k, n] → [m, n]`, where `op` transposes if asked to; in Float32 whatever the
-  /// precision.
+  /// precision, except where tensor cores multiply operands rounded to bfloat16.
   ///
   /// With `sum` the product is added to it in place and it is returned; it must not share memory with an operand.
   /// An element's terms are added in the order of k whatever the other extents and the family.
@@ -37,7 +37,10 @@ extension OpenCLBackend {
       .uint("y_stride", target.stride), .int("accumulate", sum == nil ? 0 : 1),
       .uint("m", UInt32(operation.m)), .uint("n", UInt32(operation.n)), .uint("K", UInt32(operation.k)),
     ]
-    if family == .cpu {
+    if multipliesOnWarps(precision) {
+      try multiplyWarps(
+        operation, transposeA: transposeA, transposeB: transposeB, operand + columns + result)
+    } else if family == .cpu {
       try multiplyPanels(operation, operand, columns, result)
     } else {
       try multiplyTiled(operation, operand, columns, result)
