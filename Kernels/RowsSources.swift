@@ -2,6 +2,7 @@
 extension KernelSource {
   public static let adamW = KernelSource("adamw", PackageResources.adamw_opencl)
   public static let add = KernelSource("add", PackageResources.add_opencl)
+  public static let addRMSNorm = KernelSource("add_rms_norm", PackageResources.add_rms_norm_opencl)
   public static let columnSums = KernelSource("column_sums", PackageResources.column_sums_opencl)
   public static let dropout = KernelSource("dropout", PackageResources.dropout_opencl)
   public static let embedding = KernelSource("embedding", PackageResources.embedding_opencl)

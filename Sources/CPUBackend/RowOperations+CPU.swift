@@ -12,6 +12,24 @@ extension CPUBackend {
     }
   }
 
+  public func addRMSNorm(_ a: Tensor, _ b: Tensor, weight: Tensor, epsilon: Float) throws -> (
+    sum: Tensor, normed: Tensor
+  ) {
+    let operation = try AddRMSNorm(a.shape, b.shape, weight: weight.shape)
+    let width = Int32(operation.width)
+    let (sum, y) = (try allocate(a.shape, .f32), try allocate(a.shape, .f32))
+    let (left, right, w) = (try floats(a), try floats(b), try floats(weight))
+    let (sums, target) = (try floats(sum), try floats(y))
+    measured(operation) {
+      forRows(y) { row in
+        let place = sums + row * operation.width
+        rk_add(left + row * a.rowStride, right + row * b.rowStride, place, width)
+        rk_rms_norm(place, w, target + row * operation.width, width, epsilon)
+      }
+    }
+    return (sum, y)
+  }
+
   public func layerNorm(_ x: Tensor, weight: Tensor, bias: Tensor, epsilon: Float) throws -> Tensor {
     let operation = try LayerNorm(x: x.shape, weight: weight.shape, bias: bias.shape, epsilon: epsilon)
     let (w, b) = (try floats(weight), try floats(bias))

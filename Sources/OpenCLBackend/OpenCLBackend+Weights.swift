@@ -71,18 +71,36 @@ extension OpenCLBackend {
     }
     var segments: [MatrixSegment] = []
     var column = 0
-    for source in sources {
+    for run in runs(sources) {
       segments +=
         try family == .cpu
-        ? panelSegments(source, mode: mode, column: column) : rowSegments(source, mode: mode, column: column)
-      column += source.rows
-      source.source.release()
+        ? panelSegments(run, mode: mode, column: column) : rowSegments(run, mode: mode, column: column)
+      column += run.reduce(0) { $0 + $1.rows }
+      for source in run { source.source.release() }
     }
     return OpenCLMatrix(
       inputWidth: first.width, outputWidth: column, segments: segments, isExact: mode == .f32)
   }
 
-  /// Uploads stored rows in pieces, so that small copies never pile up.
+  /// Neighbours that share a buffer, and so a launch: of one type, in whole panels, together within the device's
+  /// largest allocation even where they are kept in Float32.
+  private func runs(_ sources: [CheckedSource]) -> [[CheckedSource]] {
+    var runs: [[CheckedSource]] = []
+    for source in sources {
+      let last = runs.last ?? []
+      let rows = last.reduce(source.rows) { $0 + $1.rows }
+      let (bytes, overflow) = rows.multipliedReportingOverflow(by: source.width * 4)
+      let fits = !overflow && bytes <= context.device.maxAllocationBytes
+      if fits, let before = last.last, before.format == source.format, before.rows % 32 == 0 {
+        runs[runs.count - 1].append(source)
+      } else {
+        runs.append([source])
+      }
+    }
+    return runs
+  }
+
+  /// Uploads stored rows.
   func uploadRows(_ source: CheckedSource, _ range: Range<Int>) throws -> OpenCLBuffer {
     let buffer = try context.makeBuffer(byteCount: range.count * source.rowBytes, pooled: false)
     try deliver(source, rows: range, to: buffer)

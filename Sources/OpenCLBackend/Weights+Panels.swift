@@ -4,9 +4,10 @@ import Tensors
 
 /// Matrices in panels, for the CPU family.
 extension OpenCLBackend {
-  func panelSegments(_ source: CheckedSource, mode: ComputeMode, column: Int) throws
-    -> [MatrixSegment]
-  {
+  /// The segments of neighbours that share a buffer, of which all but the last have whole panels; of one source in
+  /// as many buffers as it needs.
+  func panelSegments(_ run: [CheckedSource], mode: ComputeMode, column: Int) throws -> [MatrixSegment] {
+    guard let source = run.first else { return [] }
     let format: WeightFormat =
       switch mode {
       case .f32: .f32
@@ -21,11 +22,23 @@ extension OpenCLBackend {
         file: source.source.file, field: source.source.name, remedy: "Use another device.")
     }
     let kernel = try packKernel(from: source.format, to: format)
+    if run.count > 1 {
+      let columns = run.reduce(0) { $0 + $1.rows }
+      let buffer = try context.makeBuffer(byteCount: (columns + 31) / 32 * panelBytes, pooled: false)
+      var first = 0
+      for source in run {
+        try pack(source, rows: 0..<source.rows, into: buffer, panel: first / 32, format: format, kernel)
+        first += source.rows
+      }
+      return [
+        MatrixSegment(format: format, buffer: buffer, firstColumn: column, columns: columns, rowBytes: 0)
+      ]
+    }
     var segments: [MatrixSegment] = []
     for first in stride(from: 0, to: source.rows, by: limit) {
       let count = min(limit, source.rows - first)
       let buffer = try context.makeBuffer(byteCount: (count + 31) / 32 * panelBytes, pooled: false)
-      try pack(source, rows: first..<(first + count), into: buffer, format: format, kernel)
+      try pack(source, rows: first..<(first + count), into: buffer, panel: 0, format: format, kernel)
       segments.append(
         MatrixSegment(
           format: format, buffer: buffer, firstColumn: column + first, columns: count, rowBytes: 0))
@@ -45,7 +58,7 @@ extension OpenCLBackend {
   }
 
   private func pack(
-    _ source: CheckedSource, rows: Range<Int>, into buffer: OpenCLBuffer, format: WeightFormat,
+    _ source: CheckedSource, rows: Range<Int>, into buffer: OpenCLBuffer, panel: Int, format: WeightFormat,
     _ kernel: OpenCLKernel
   ) throws {
     let step = max(Self.stagingBytes / source.rowBytes / 32, 1) * 32

@@ -48,6 +48,11 @@ public protocol Backend: AnyObject, Sendable {
   func matmul(_ x: Tensor, _ weight: any MatrixWeight, bias: Tensor?) throws -> Tensor
   /// `x / √(mean(x²) + ε) · weight`, row by row.
   func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float) throws -> Tensor
+  /// `a + b`, and its ``rmsNorm(_:weight:epsilon:)``: by default the single operations, to whose bits every backend
+  /// keeps.
+  func addRMSNorm(_ a: Tensor, _ b: Tensor, weight: Tensor, epsilon: Float) throws -> (
+    sum: Tensor, normed: Tensor
+  )
   /// `(x − mean) / √(variance + ε) · weight + bias`, row by row.
   func layerNorm(_ x: Tensor, weight: Tensor, bias: Tensor, epsilon: Float) throws -> Tensor
   /// Rotary position embedding of `[rows, heads · headDim]` at the batch's positions.

@@ -71,15 +71,16 @@ public final class Decoder: DecoderModel, Sendable {
   public func forward(_ step: ForwardStep, outputRows: [Int32]) throws -> Tensor {
     let backend = step.backend
     var hidden = try backend.embedding(embedding, step.batch)
+    var normed = try (layers.first?.attentionNorm ?? outputNorm)(hidden, backend)
     for (index, layer) in layers.enumerated() {
       // After the last layer's attention only the rows whose logits are asked for go on.
       let kept = index == layers.count - 1 ? outputRows : nil
-      let attended = try layer.attention(
-        layer.attentionNorm(hidden, backend), layer: index, step, outputRows: kept)
+      let attended = try layer.attention(normed, layer: index, step, outputRows: kept)
       if let kept { hidden = try backend.gatherRows(hidden, kept) }
-      hidden = try backend.add(hidden, attended)
-      hidden = try backend.add(hidden, layer.mlp(layer.mlpNorm(hidden, backend), backend))
+      (hidden, normed) = try layer.mlpNorm(adding: hidden, attended, backend)
+      let next = index == layers.count - 1 ? outputNorm : layers[index + 1].attentionNorm
+      (hidden, normed) = try next(adding: hidden, layer.mlp(normed, backend), backend)
     }
-    return try output(outputNorm(hidden, backend), backend)
+    return try output(normed, backend)
   }
 }

@@ -19,4 +19,10 @@ public struct RMSNormLayer: Sendable {
   func callAsFunction(_ x: Tensor, _ backend: any Backend) throws -> Tensor {
     try backend.rmsNorm(x, weight: weight, epsilon: epsilon)
   }
+  /// `a + b` and its norm.
+  func callAsFunction(adding a: Tensor, _ b: Tensor, _ backend: any Backend) throws -> (
+    sum: Tensor, normed: Tensor
+  ) {
+    try backend.addRMSNorm(a, b, weight: weight, epsilon: epsilon)
+  }
 }

@@ -19,8 +19,10 @@ public struct SelfAttention: Sendable {
     let queryWidth = heads * headDim
     let keyWidth = kvHeads * headDim
     let joint = try queryKeyValue(x, backend)
-    let query = try backend.rope(joint.columns(0..<queryWidth), rope, step.batch)
-    let key = try backend.rope(joint.columns(queryWidth..<queryWidth + keyWidth), rope, step.batch)
+    // Queries and keys are heads side by side: one operation turns both.
+    let rotated = try backend.rope(joint.columns(0..<queryWidth + keyWidth), rope, step.batch)
+    let query = try rotated.columns(0..<queryWidth)
+    let key = try rotated.columns(queryWidth..<queryWidth + keyWidth)
     let value = try joint.columns(queryWidth + keyWidth..<queryWidth + 2 * keyWidth)
     try backend.storeKV(key: key, value: value, layer: layer, cache: step.cache, step.batch)
     let attended = try backend.attention(
