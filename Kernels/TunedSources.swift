@@ -7,6 +7,8 @@ public struct TunedSource: Sendable {
 
   /// All of them, in no order that matters: a table says what it applies to.
   public static let all = [
-    TunedSource(name: "Kernels/tuned/default.json", bytes: PackageResources.default_json)
+    TunedSource(name: "Kernels/tuned/default.json", bytes: PackageResources.default_json),
+    TunedSource(name: "Kernels/tuned/intel_cpu.json", bytes: PackageResources.intel_cpu_json),
+    TunedSource(name: "Kernels/tuned/pocl.json", bytes: PackageResources.pocl_json),
   ]
 }

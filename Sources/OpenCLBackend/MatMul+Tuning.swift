@@ -30,7 +30,7 @@ extension TunableKernel {
     trial: { backend, shapeClass in
       let rows = shapeClass.hasSuffix("few") ? 36 : 256
       return try matmulTrial(
-        backend, rows: rows, inputs: 1024, outputs: 1024, shapeClass.hasPrefix("f32") ? .f32 : .bf16)
+        backend, rows: rows, inputs: 512, outputs: 512, shapeClass.hasPrefix("f32") ? .f32 : .bf16)
     })
 
   /// `matmul_columns` (matmul_tiled.opencl): columns of a group, and chunks of 256 terms that it sums side by side.

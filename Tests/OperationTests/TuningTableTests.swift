@@ -105,6 +105,15 @@ import Testing
     #expect(error?.code == .malformedFile && error?.file == folder.path + "/torn.json")
   }
 
+  @Test func shippedTablesAreFoundByTheDevicesVendor() throws {
+    for device in try OpenCLPlatforms.devices() {
+      let files = try Tuning.of(device, userFolder: nil).files
+      #expect(files.first == "Kernels/tuned/default.json")
+      #expect(files.contains("Kernels/tuned/pocl.json") == (device.identity.vendor == .pocl))
+      #expect(files.contains("Kernels/tuned/intel_cpu.json") == (device.identity.vendor == .intel))
+    }
+  }
+
   @Test func parametersThatChangeBitsAreTold() throws {
     let device = try OpenCLPlatforms.devices()[0]
     var tuning = try Tuning.of(device, userFolder: nil)
