@@ -37,7 +37,7 @@ struct Tune: ParsableCommand {
   func run() throws {
     var options = RunOptions()
     options.device = nil
-    let device = try options.openCLDevice(device)
+    let device = try RunOptions.openCLDevice(device)
     let tuner = try Tuner(device: device, settings: .init(budgetSeconds: budget), kernels: try chosen())
     guard !tuner.pairs.isEmpty else {
       throw RetortError(
