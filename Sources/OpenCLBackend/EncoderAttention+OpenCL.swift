@@ -1,5 +1,6 @@
 import Basics
 import OpenCLRuntime
+import Synchronization
 import Tensors
 
 /// A packed batch as integer buffers on the device.
@@ -18,6 +19,7 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   static let blockRows = 16
   /// `[sequences, 2]`: first row of each sequence, and its end.
   let sequenceBounds: OpenCLBuffer
+  private let tiles = Mutex<AttentionTiles?>(nil)
 
   init(_ packed: PackedBatch, _ backend: OpenCLBackend) throws {
     self.packed = packed
@@ -39,6 +41,16 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
     self.blocks = try backend.makeBuffer(blocks)
     sequenceBounds = try backend.makeBuffer(
       (0..<packed.sequences).flatMap { [packed.starts[$0], packed.starts[$0 + 1]] })
+  }
+
+  /// How attention in register tiles divides the batch, made when first asked for.
+  func attentionTiles(_ backend: OpenCLBackend) throws -> AttentionTiles {
+    try tiles.withLock { tiles in
+      if let tiles { return tiles }
+      let made = try AttentionTiles(packed, backend)
+      tiles = made
+      return made
+    }
   }
 }
 
@@ -86,7 +98,13 @@ extension OpenCLBackend {
     guard let batch = batch as? OpenCLPackedBatch else { throw foreign("batch") }
     let y = try allocate(operation.outputShape, .f32)
     let sums = wantsLogSumExp ? try allocate(operation.logSumExpShape, .f32) : nil
-    try attend(query, key, value, bounds: batch.bounds, heads: heads, scale: scale, causal: causal, y, sums)
+    if attendsInTiles(headDim: operation.headDim) {
+      try attendInTiles(
+        operation, FloatView(query), FloatView(key), FloatView(value), scale: scale, causal: causal, batch, y,
+        sums)
+    } else {
+      try attend(query, key, value, bounds: batch.bounds, heads: heads, scale: scale, causal: causal, y, sums)
+    }
     try record(operation)
     return EncoderAttention.Output(output: y, logSumExp: sums)
   }
