@@ -1,85 +1,121 @@
-// y = op(a) op(b) + bias, or y += …, on CPU-class devices: b is laid out in panels of 32 columns first.
+// y = op(a) op(b) + bias, or y += …, on CPU-class devices: both operands are packed first, in the order of tiles.
 //
 //   a       element (i, k) at a_offset + i · a_row + k · a_term
 //   b       element (k, j) at b_offset + k · b_term + j · b_column
-//   panels  [ceil(n / 32), K, 32] float: columns of op(b), 0 beyond the last
+//   packed  [ceil(m / TILE_ROWS), K, TILE_ROWS] float: rows of op(a), 0 beyond the last
+//   panels  [ceil(n / TILE_COLUMNS), K, TILE_COLUMNS] float: columns of op(b), 0 beyond the last
 //   bias    [n] float from element bias_offset, read where has_bias
 //   y       [m, n] float, rows y_stride elements apart, from element y_offset; added to where accumulate
-// Order of sums: what is there plus the bias, then an element's terms by fma in the order of k.
-// Launch: product_pack ceil(n / 32) × ceil(K / 64) items; product_panels ceil(m / ROWS) × ceil(n / 32) items, no
-// barrier. Tunable: ROWS.
-#ifndef ROWS
-#define ROWS 6
-#endif
+// Order of sums: what is there plus the bias, then an element's terms by fma in the order of k. 256 terms at a time:
+// a panel's stay in the first-level cache, those of block_tiles tiles in the second; y holds the sums between.
+// Launch: product_pack_left (tiles, ceil(K / 256)), product_pack_right (panels, ceil(K / 256)), product_tiles
+// (panels / block_panels, tiles / block_tiles) items, rounded up, groups of 1. Tunable: LANES, block_tiles,
+// block_panels. register_tile.opencl comes before.
+#define CHUNK 256u
 
-kernel void product_pack(global const float *b, uint b_offset, uint b_term, uint b_column, global float *panels,
-                         uint n, uint K) {
-  const uint panel = get_global_id(0), first = get_global_id(1) * 64;
-  const uint columns = min(32u, n - panel * 32);
-  global const float *source = b + b_offset + (size_t)(panel * 32) * b_column;
-  global float *target = panels + (size_t)panel * K * 32;
-  for (uint k = first; k < min(K, first + 64); ++k) {
-    for (uint j = 0; j < 32; ++j) {
-      target[(size_t)k * 32 + j] = j < columns ? source[(size_t)k * b_term + (size_t)j * b_column] : 0.0f;
+kernel void product_pack_left(global const float *a, uint a_offset, uint a_row, uint a_term, global float *packed,
+                              uint m, uint K) {
+  const uint tile = get_global_id(0), first = get_global_id(1) * CHUNK, last = min(K, first + CHUNK);
+  const uint rows = min((uint)TILE_ROWS, m - tile * TILE_ROWS);
+  global const float *source = a + a_offset + (size_t)tile * TILE_ROWS * a_row;
+  global float *target = packed + (size_t)tile * K * TILE_ROWS;
+  for (uint k = first; k < last; ++k) {
+#pragma unroll
+    for (uint i = 0; i < TILE_ROWS; ++i) {
+      target[(size_t)k * TILE_ROWS + i] = i < rows ? source[(size_t)i * a_row + (size_t)k * a_term] : 0.0f;
     }
   }
 }
 
-float16 product_load(global const float *p, uint first, uint n) {
-  if (first + 16 <= n) return vload16(0, p + first);
-  float values[16];
-  for (uint j = 0; j < 16; ++j) values[j] = first + j < n ? p[first + j] : 0.0f;
-  return vload16(0, values);
-}
-
-void product_store(float16 sum, global float *p, uint first, uint n) {
-  if (first + 16 <= n) {
-    vstore16(sum, 0, p + first);
+kernel void product_pack_right(global const float *b, uint b_offset, uint b_term, uint b_column,
+                               global float *panels, uint n, uint K) {
+  const uint panel = get_global_id(0), first = get_global_id(1) * CHUNK, last = min(K, first + CHUNK);
+  const uint columns = min((uint)TILE_COLUMNS, n - panel * TILE_COLUMNS);
+  global const float *source = b + b_offset + (size_t)(panel * TILE_COLUMNS) * b_column;
+  global float *target = panels + (size_t)panel * K * TILE_COLUMNS;
+  if (b_column == 1 && columns == TILE_COLUMNS) {
+    for (uint k = first; k < last; ++k) {
+      global const float *line = source + (size_t)k * b_term;
+      store_lanes(load_lanes(0, line), 0, target + (size_t)k * TILE_COLUMNS);
+      store_lanes(load_lanes(1, line), 1, target + (size_t)k * TILE_COLUMNS);
+    }
     return;
   }
-  float values[16];
-  vstore16(sum, 0, values);
-  for (uint j = 0; j < 16 && first + j < n; ++j) p[first + j] = values[j];
+  for (uint k = first; k < last; ++k) {
+    global const float *line = source + (size_t)k * b_term;
+    for (uint j = 0; j < TILE_COLUMNS; ++j) {
+      target[(size_t)k * TILE_COLUMNS + j] = j < columns ? line[(size_t)j * b_column] : 0.0f;
+    }
+  }
 }
 
-kernel void product_panels(global const float *a, uint a_offset, uint a_row, uint a_term,
-                           global const float *panels, global const float *bias, uint bias_offset, int has_bias,
-                           global float *y, uint y_offset, uint y_stride, int accumulate, uint m, uint n,
-                           uint K) {
-  const uint first = get_global_id(0) * ROWS, panel = get_global_id(1);
-  global const float *right = panels + (size_t)panel * K * 32;
-  global const float *left[ROWS];
-  float16 low[ROWS], high[ROWS];
-#pragma unroll
-  for (uint i = 0; i < ROWS; ++i) {
-    // Rows beyond the last repeat it and are not written.
-    const size_t row = min(first + i, m - 1);
-    left[i] = a + a_offset + row * a_row;
-    low[i] = (float16)(0.0f);
-    high[i] = (float16)(0.0f);
-    if (accumulate) {
-      low[i] = product_load(y + y_offset + row * y_stride, panel * 32, n);
-      high[i] = product_load(y + y_offset + row * y_stride, panel * 32 + 16, n);
-    }
-    if (has_bias) {
-      low[i] += product_load(bias + bias_offset, panel * 32, n);
-      high[i] += product_load(bias + bias_offset, panel * 32 + 16, n);
-    }
+#define TILE_FIRST(r)                                          \
+  if (r < valid) {                                             \
+    a##r = load_lanes(0, corner + (size_t)r * y_stride);       \
+    b##r = load_lanes(1, corner + (size_t)r * y_stride);       \
   }
-  for (uint k = 0; k < K; ++k) {
-    const float16 b0 = vload16(0, right + (size_t)k * 32), b1 = vload16(1, right + (size_t)k * 32);
-#pragma unroll
-    for (uint i = 0; i < ROWS; ++i) {
-      const float16 v = (float16)(left[i][(size_t)k * a_term]);
-      low[i] = fma(v, b0, low[i]);
-      high[i] = fma(v, b1, high[i]);
+#define TILE_STORE(r)                                          \
+  if (r < valid) {                                             \
+    store_lanes(a##r, 0, corner + (size_t)r * y_stride);       \
+    store_lanes(b##r, 1, corner + (size_t)r * y_stride);       \
+  }
+#define TILE_BIAS(r) a##r += bias0; b##r += bias1;
+// Columns beyond n: by way of memory that is as wide as the tile.
+#define EDGE_FIRST(r)                               \
+  a##r = load_lanes(0, edge + r * TILE_COLUMNS);    \
+  b##r = load_lanes(1, edge + r * TILE_COLUMNS);
+#define EDGE_STORE(r)                               \
+  store_lanes(a##r, 0, edge + r * TILE_COLUMNS);    \
+  store_lanes(b##r, 1, edge + r * TILE_COLUMNS);
+
+kernel void product_tiles(global const float *packed, global const float *panels, global const float *bias,
+                          uint bias_offset, int has_bias, global float *y, uint y_offset, uint y_stride,
+                          int accumulate, uint m, uint n, uint K, uint block_tiles, uint block_panels) {
+  const uint first_tile = get_global_id(1) * block_tiles, first_panel = get_global_id(0) * block_panels;
+  const uint last_tile = min(first_tile + block_tiles, (m + TILE_ROWS - 1) / TILE_ROWS);
+  const uint last_panel = min(first_panel + block_panels, (n + TILE_COLUMNS - 1) / TILE_COLUMNS);
+  float edge[TILE_ROWS * TILE_COLUMNS];
+  uint chunk = 0;
+  // Once where there are no terms: the start is the result.
+  do {
+    const uint terms = min(CHUNK, K - chunk);
+    for (uint panel = first_panel; panel < last_panel; ++panel) {
+      const uint columns = min((uint)TILE_COLUMNS, n - panel * TILE_COLUMNS);
+      global const float *right = panels + ((size_t)panel * K + chunk) * TILE_COLUMNS;
+      lanes bias0 = (lanes)(-0.0f), bias1 = (lanes)(-0.0f);
+      if (has_bias && chunk == 0) {
+        global const float *shift = bias + bias_offset + panel * TILE_COLUMNS;
+        for (uint j = 0; j < TILE_COLUMNS; ++j) edge[j] = j < columns ? shift[j] : 0.0f;
+        bias0 = load_lanes(0, edge);
+        bias1 = load_lanes(1, edge);
+      }
+      for (uint tile = first_tile; tile < last_tile; ++tile) {
+        const uint valid = min((uint)TILE_ROWS, m - tile * TILE_ROWS);
+        global const float *left = packed + ((size_t)tile * K + chunk) * TILE_ROWS;
+        global float *corner = y + y_offset + (size_t)tile * TILE_ROWS * y_stride + panel * TILE_COLUMNS;
+        EACH_ROW(TILE_ZERO)
+        if (accumulate || chunk > 0) {
+          if (columns == TILE_COLUMNS) {
+            EACH_ROW(TILE_FIRST)
+          } else {
+            for (uint r = 0; r < valid; ++r) {
+              for (uint j = 0; j < columns; ++j) edge[r * TILE_COLUMNS + j] = corner[(size_t)r * y_stride + j];
+            }
+            EACH_ROW(EDGE_FIRST)
+          }
+        }
+        EACH_ROW(TILE_BIAS)
+        TILE_MULTIPLY(global, left, 1, TILE_ROWS, global, right, TILE_COLUMNS, terms)
+        if (columns == TILE_COLUMNS) {
+          EACH_ROW(TILE_STORE)
+        } else {
+          EACH_ROW(EDGE_STORE)
+          for (uint r = 0; r < valid; ++r) {
+            for (uint j = 0; j < columns; ++j) corner[(size_t)r * y_stride + j] = edge[r * TILE_COLUMNS + j];
+          }
+        }
+      }
     }
-  }
-#pragma unroll
-  for (uint i = 0; i < ROWS; ++i) {
-    if (first + i >= m) break;
-    global float *output = y + y_offset + (size_t)(first + i) * y_stride;
-    product_store(low[i], output, panel * 32, n);
-    product_store(high[i], output, panel * 32 + 16, n);
-  }
+    chunk += CHUNK;
+  } while (chunk < K);
 }

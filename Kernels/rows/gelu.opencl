@@ -21,8 +21,12 @@ kernel void gelu(global const float *x, uint x_offset, uint x_stride, global flo
     const real z = splat(0.7978845608028654f) * fma(splat(0.044715f) * v * v, v, v);
     const real r = v / (splat(1.0f) + exp_real(splat(-2.0f) * z));
 #else
-    // erfc keeps the digits that 1 + erf loses far below zero.
-    const real r = splat(0.5f) * v * erfc(v * splat(-0.70710678118654752f));
+    // The tail keeps the digits that 1 + erf loses far below zero. Beyond 14 it is 0 in Float32, and the square must
+    // not overflow.
+    const real size = fabs(v);
+    const real b = select(size, splat(14.0f), size > splat(14.0f));
+    const real tail = normal_tail(size, exp_real(splat(-0.5f) * b * b));
+    const real r = v * select(splat(1.0f) - tail, tail, v < splat(0.0f));
 #endif
     store_real(r, y + row * width + c, last - c);
   }

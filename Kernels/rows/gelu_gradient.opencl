@@ -27,9 +27,12 @@ kernel void gelu_gradient(global const float *g, uint g_offset, uint g_stride, g
     const real r = fma(splat(2.0f) * b * (e * s), s * slope, s);
 #else
     // Beyond 14 the bell is 0 in Float32, and the square must not overflow.
-    const real b = fmin(fmax(v, splat(-14.0f)), splat(14.0f));
-    const real bell = splat(0.3989422804014327f) * exp_real(splat(-0.5f) * b * b);
-    const real r = fma(b, bell, splat(0.5f) * erfc(b * splat(-0.70710678118654752f)));
+    const real size = fabs(v);
+    const real b = select(size, splat(14.0f), size > splat(14.0f));
+    const real bell = exp_real(splat(-0.5f) * b * b);
+    const real tail = normal_tail(size, bell);
+    const real slope = b * splat(0.3989422804014327f) * bell;
+    const real r = select(splat(1.0f) - tail + slope, tail - slope, v < splat(0.0f));
 #endif
     store_real(r * load_real(g + g_offset + row * g_stride + c, last - c), y + row * width + c, last - c);
   }

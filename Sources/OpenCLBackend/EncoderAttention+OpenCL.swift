@@ -19,7 +19,8 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   static let blockRows = 16
   /// `[sequences, 2]`: first row of each sequence, and its end.
   let sequenceBounds: OpenCLBuffer
-  private let tiles = Mutex<[OpenCLBatch.TileShape: OpenCLBatch.Tiles]>([:])
+  private let localTiles = Mutex<[OpenCLBatch.TileShape: OpenCLBatch.Tiles]>([:])
+  private let tiles = Mutex<AttentionTiles?>(nil)
 
   init(_ packed: PackedBatch, _ backend: OpenCLBackend) throws {
     self.packed = packed
@@ -44,8 +45,8 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   }
 
   /// `[count, 4]`: a sequence's first row and its end, first query and queries of a tile; made once for each shape.
-  func tiles(_ shape: OpenCLBatch.TileShape, _ backend: OpenCLBackend) throws -> OpenCLBatch.Tiles {
-    try tiles.withLock { known in
+  func localTiles(_ shape: OpenCLBatch.TileShape, _ backend: OpenCLBackend) throws -> OpenCLBatch.Tiles {
+    try localTiles.withLock { known in
       if let tiles = known[shape] { return tiles }
       var list: [Int32] = []
       for sequence in 0..<packed.sequences {
@@ -61,6 +62,16 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
       let tiles = OpenCLBatch.Tiles(buffer: try backend.makeBuffer(list), count: list.count / 4)
       known[shape] = tiles
       return tiles
+    }
+  }
+
+  /// How attention in register tiles divides the batch, made when first asked for.
+  func attentionTiles(_ backend: OpenCLBackend) throws -> AttentionTiles {
+    try tiles.withLock { tiles in
+      if let tiles { return tiles }
+      let made = try AttentionTiles(packed, backend)
+      tiles = made
+      return made
     }
   }
 }
@@ -110,7 +121,11 @@ extension OpenCLBackend {
     let y = try allocate(operation.outputShape, .f32)
     let sums = wantsLogSumExp ? try allocate(operation.logSumExpShape, .f32) : nil
     if family == .gpu {
-      try attendTiles(operation, query, key, value, scale: scale, causal: causal, batch, y, sums)
+      try attendLocal(operation, query, key, value, scale: scale, causal: causal, batch, y, sums)
+    } else if attendsInTiles(headDim: operation.headDim) {
+      try attendInTiles(
+        operation, FloatView(query), FloatView(key), FloatView(value), scale: scale, causal: causal, batch, y,
+        sums)
     } else {
       try attend(query, key, value, bounds: batch.bounds, heads: heads, scale: scale, causal: causal, y, sums)
     }

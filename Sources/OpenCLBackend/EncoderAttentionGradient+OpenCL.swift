@@ -25,6 +25,14 @@ extension OpenCLBackend {
     let (g, o, sums) = (try FloatView(gradient), try FloatView(output), try FloatView(logSumExp))
     let joint = try allocate(operation.outputShape, .f32)
     guard forward.rows > 0 else { return joint }
+    if attendsInTiles(headDim: forward.headDim) {
+      try attentionGradientInTiles(
+        forward,
+        AttentionGradientOperands(query: q, key: k, value: v, gradient: g, output: o, sums: sums),
+        scale: scale, causal: causal, batch, joint)
+      try record(operation)
+      return joint
+    }
     let products = try FloatView(try allocate(forward.logSumExpShape, .f32)).buffer
 
     // Four tiles of rows fit the 32 KB of local memory that every device has.

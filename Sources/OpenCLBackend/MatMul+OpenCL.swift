@@ -13,7 +13,7 @@ extension OpenCLBackend {
     let rows = operation.rows
     guard rows > 0 else { return y }
     let packed =
-      family == .cpu && rows > 8 ? try packRows(input, rows: rows, width: operation.inputWidth) : nil
+      family == .cpu && rows > 1 ? try packRows(input, rows: rows, width: operation.inputWidth) : nil
     var operand: MatMulWarpOperand?
     for segment in matrix.segments {
       // A buffer must be passed where there is no bias too; the kernel does not read it.
@@ -21,22 +21,22 @@ extension OpenCLBackend {
         .buffer("bias", bias?.buffer ?? input.buffer),
         .uint("bias_offset", (bias?.offset ?? 0) + UInt32(segment.firstColumn)),
         .int("has_bias", bias == nil ? 0 : 1), .buffer("y", output.buffer),
-        .uint("y_offset", UInt32(segment.firstColumn)), .uint("y_stride", output.stride),
-        .uint("rows", UInt32(rows)), .uint("K", UInt32(matrix.inputWidth)),
+        .uint("y_offset", UInt32(segment.firstColumn)), .uint("K", UInt32(matrix.inputWidth)),
         .uint("N", UInt32(segment.columns)),
       ]
+      let many: [KernelArgument] = [.uint("y_stride", output.stride), .uint("rows", UInt32(rows))]
       if usesWarps(matrix, segment) {
         if operand == nil || operand?.half != (segment.format == .f16) {
           operand = try warpOperand(input, segment, rows: rows, width: operation.inputWidth)
         }
         guard let operand else { continue }
-        try multiplyWarps(operand, segment, rows: rows, width: operation.inputWidth, common)
+        try multiplyWarps(operand, segment, rows: rows, width: operation.inputWidth, common + many)
       } else if family == .gpu {
-        try multiplyStored(input, segment, rows: rows, common)
+        try multiplyStored(input, segment, rows: rows, common + many)
       } else if let packed {
-        try multiplyTiles(packed, segment, rows: rows, common)
+        try multiplyTiles(packed, segment, rows: rows, common + many)
       } else {
-        try multiplyRows(input, segment, rows: rows, common)
+        try multiplyRow(input, segment, common)
       }
     }
     try record(operation)

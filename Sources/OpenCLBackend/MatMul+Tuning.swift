@@ -18,7 +18,7 @@ enum MatMulClass {
 }
 
 extension TunableKernel {
-  /// `matmul_tile` (matmul_panels.opencl): the most tiles of 12 rows that an item takes, and how many items a compute
+  /// `matmul_tile` (matmul_panels.opencl): the most tiles of rows that an item takes, and how many items a compute
   /// unit should have before rows are shared out no further.
   public static let matmulTile = TunableKernel(
     "matmul_tile.cpu", family: .cpu,

@@ -1,23 +1,42 @@
 import Basics
+import Kernels
 import OpenCLRuntime
 import Tensors
 
-/// Training's products with one operand in panels, for the CPU family.
+/// Training's products with both operands packed, for the CPU family.
 extension OpenCLBackend {
   func multiplyPanels(
     _ operation: Product, _ operand: [KernelArgument], _ columns: [KernelArgument], _ result: [KernelArgument]
   ) throws {
-    // The kernels' panel width, terms an item packs, and rows an item multiplies.
-    let (panel, terms, rows) = (32, 64, tuning[.productCPU]["ROWS"])
-    let count = (operation.n + panel - 1) / panel
-    let panels = try context.makeBuffer(byteCount: count * operation.k * panel * 4)
+    let tile = registerTile
+    let tiles = tile.tiles(operation.m)
+    let panels = (operation.n + tile.columns - 1) / tile.columns
+    let chunks = (operation.k + tile.chunk - 1) / tile.chunk
+    let packed = try context.makeBuffer(byteCount: tiles * tile.rows * operation.k * 4)
+    let right = try context.makeBuffer(byteCount: panels * tile.columns * operation.k * 4)
+    func kernel(_ name: String) throws -> OpenCLKernel {
+      try library.kernel([.registerTile, .productPanels], name, tile.options)
+    }
     try launchItems(
-      try library.kernel([.productPanels], "product_pack", "-DROWS=\(rows) "),
+      try kernel("product_pack_left"),
+      operand + [
+        .buffer("packed", packed), .uint("m", UInt32(operation.m)), .uint("K", UInt32(operation.k)),
+      ], tiles, chunks)
+    try launchItems(
+      try kernel("product_pack_right"),
       columns + [
-        .buffer("panels", panels), .uint("n", UInt32(operation.n)), .uint("K", UInt32(operation.k)),
-      ], count, (operation.k + terms - 1) / terms)
+        .buffer("panels", right), .uint("n", UInt32(operation.n)), .uint("K", UInt32(operation.k)),
+      ], panels, chunks)
+    let tuned = tuning[.productCPU]
+    let blockPanels = tuned["block_panels"]
+    let groups = (panels + blockPanels - 1) / blockPanels
+    // Few panels leave cores idle unless the rows are shared out too.
+    let wanted = max(1, 4 * device.computeUnits / groups)
+    let blockTiles = max(1, min(tuned["block_tiles"], (tiles + wanted - 1) / wanted))
     try launchItems(
-      try library.kernel([.productPanels], "product_panels", "-DROWS=\(rows) "),
-      operand + [.buffer("panels", panels)] + result, (operation.m + rows - 1) / rows, count)
+      try kernel("product_tiles"),
+      [.buffer("packed", packed), .buffer("panels", right)] + result
+        + [.uint("block_tiles", UInt32(blockTiles)), .uint("block_panels", UInt32(blockPanels))],
+      groups, (tiles + blockTiles - 1) / blockTiles)
   }
 }

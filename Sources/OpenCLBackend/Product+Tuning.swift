@@ -1,9 +1,13 @@
 import Tensors
 
 extension TunableKernel {
-  /// `product_panels`: rows of an item.
+  /// `product_tiles` (product_panels.opencl): tiles of rows and panels of columns that an item takes.
   public static let productCPU = TunableKernel(
-    "product.cpu", family: .cpu, parameters: [TunableParameter("ROWS", [2, 3, 4, 5, 6, 8, 10, 12])],
+    "product.cpu", family: .cpu,
+    parameters: [
+      TunableParameter("block_tiles", [2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 64]),
+      TunableParameter("block_panels", [1, 2, 4, 8, 16]),
+    ],
     trial: { backend, _ in
       let (m, n, k) = (240, 512, 384)
       let a = try TrialInputs.matrix(backend, m, k, seed: 3)

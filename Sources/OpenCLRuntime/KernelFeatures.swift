@@ -14,6 +14,9 @@ public struct KernelFeatures: Sendable, Hashable, Codable {
   public var subgroupSizes: [Int]
   /// Arithmetic on `half` (cl_khr_fp16).
   public var halfArithmetic: Bool
+  /// Floats that a register of the widest kind holds (CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT); kernels for CPUs shape
+  /// their tiles by it.
+  public var registerFloats: Int
   /// `dot_acc_sat` and its kin on packed bytes (cl_khr_integer_dot_product).
   public var integerDotProduct: Bool
 
@@ -22,11 +25,12 @@ public struct KernelFeatures: Sendable, Hashable, Codable {
 
   public init(
     warpInstructions: WarpInstructions = .none, subgroupSizes: [Int] = [], halfArithmetic: Bool = false,
-    integerDotProduct: Bool = false
+    registerFloats: Int = 16, integerDotProduct: Bool = false
   ) {
     self.warpInstructions = warpInstructions
     self.subgroupSizes = subgroupSizes
     self.halfArithmetic = halfArithmetic
+    self.registerFloats = registerFloats
     self.integerDotProduct = integerDotProduct
   }
 }

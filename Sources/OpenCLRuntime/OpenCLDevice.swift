@@ -57,6 +57,7 @@ public struct OpenCLDevice: @unchecked Sendable {
       subgroupSizes: extensions.contains("cl_intel_required_subgroup_size")
         ? try Self.subgroupSizes(handle) : [],
       halfArithmetic: extensions.contains("cl_khr_fp16"),
+      registerFloats: Int(try Self.value(handle, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, cl_uint(0))),
       integerDotProduct: extensions.contains("cl_khr_integer_dot_product"))
   }
 

@@ -118,6 +118,29 @@ extension Operations {
       }
     }
 
+    @Test(arguments: [(2, 45, 300), (13, 33, 512), (100, 20, 257)])
+    func tilesForBothWidthsOfRegistersGiveTheSameBits(_ rows: Int, _ columns: Int, _ terms: Int) throws {
+      let device = try OpenCLPlatforms.devices()[0]
+      let backends = try [8, 16].map {
+        try OpenCLBackend(device: device, family: .cpu, features: KernelFeatures(registerFloats: $0))
+      }
+      var random = TestRandom(4)
+      let x = random.activations(rows * terms)
+      let bias = random.floats(columns)
+      let sum = random.floats(rows * columns)
+      let stored = Stored.weight(.f32, columns, terms)
+      let other = random.floats(columns * terms)
+      let results = try backends.map { backend in
+        let weight = try backend.loadMatrix([stored.source], compute: .f32)
+        let first = try backend.matmul(backend.matrix(x, terms), weight, bias: backend.vector(bias))
+        let second = try backend.product(
+          backend.matrix(x, terms), transposeA: false, backend.matrix(other, terms), transposeB: true,
+          bias: backend.vector(bias), addTo: backend.matrix(sum, columns), precision: .f32)
+        return try backend.read(first) + backend.read(second)
+      }
+      #expect(Judge.bitDifference(results[0][...], results[1][...]) == nil)
+    }
+
     @Test func gpuClassKernelsFollowTheReference() throws {
       let backend = try #require(try Self.backends().last)
       #expect(backend.family == .gpu)

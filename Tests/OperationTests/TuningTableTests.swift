@@ -13,7 +13,7 @@ import Testing
 
   private static func text(
     format: String = "retort-tuned-1", kernel: String = "product.cpu", shapeClass: String = "any",
-    parameters: String = "{\"ROWS\": 8}"
+    parameters: String = "{\"block_tiles\": 8}"
   ) -> String {
     """
     {"format": "\(format)", "applies_to": {"vendor": "pocl"}, "entries": [
@@ -25,10 +25,10 @@ import Testing
     ("{\"format\": \"retort", nil), ("[]", nil), ("{\"format\": 3, \"applies_to\": {}}", "format"),
     ("{\"format\": \"retort-tuned-1\", \"applies_to\": {}}", "entries"),
     (text(format: "retort-tuned-9"), "format"), (text(shapeClass: "huge"), "entries[0].class"),
-    (text(parameters: "{\"ROWS\": 7}"), "entries[0].parameters.ROWS"),
-    (text(parameters: "{\"ROWS\": -1}"), "entries[0].parameters.ROWS"),
-    (text(parameters: "{\"ROWS\": \"8\"}"), "entries[0].parameters.ROWS"),
-    (text(parameters: "{\"ROWS\": 8.5}"), "entries[0].parameters.ROWS"),
+    (text(parameters: "{\"block_tiles\": 7}"), "entries[0].parameters.block_tiles"),
+    (text(parameters: "{\"block_tiles\": -1}"), "entries[0].parameters.block_tiles"),
+    (text(parameters: "{\"block_tiles\": \"8\"}"), "entries[0].parameters.block_tiles"),
+    (text(parameters: "{\"block_tiles\": 8.5}"), "entries[0].parameters.block_tiles"),
     (text(parameters: "{\"COLUMNS\": 8}"), "entries[0].parameters.COLUMNS"),
     (text(parameters: "8"), "entries[0].parameters"),
   ])
@@ -44,7 +44,7 @@ import Testing
       appliesTo: .init(vendor: "pocl", architecture: "haswell", device: "a \"device\""), driver: "3.1",
       measuredAt: "2026-11-28T00:00:00Z",
       entries: [
-        .init(kernel: "product.cpu", shapeClass: "any", parameters: ["ROWS": 8], microseconds: 12.5)
+        .init(kernel: "product.cpu", shapeClass: "any", parameters: ["block_tiles": 8], microseconds: 12.5)
       ])
     #expect(try TuningTable(json: table.json(), file: "") == table)
   }
@@ -54,15 +54,16 @@ import Testing
     #expect(table.entries[0].parameters == ["X": 1])
   }
 
-  /// A folder with a table for each scope, of which ROWS tells which one won.
+  /// A folder with a table for each scope, of which block_tiles tells which one won.
   private static func rows(_ tables: [(TuningTable.Scope, Int)]) throws -> Int {
     let folder = try TuningFolder()
     for (index, (scope, rows)) in tables.enumerated() {
-      let entry = TuningTable.Entry(kernel: "product.cpu", shapeClass: "any", parameters: ["ROWS": rows])
+      let entry = TuningTable.Entry(
+        kernel: "product.cpu", shapeClass: "any", parameters: ["block_tiles": rows])
       try TuningTable(appliesTo: scope, entries: [entry]).write(to: "\(folder.path)/\(index).json")
     }
     let device = try OpenCLPlatforms.devices()[0]
-    return try Tuning.of(device, userFolder: folder.path)[.productCPU]["ROWS"]
+    return try Tuning.of(device, userFolder: folder.path)[.productCPU]["block_tiles"]
   }
 
   @Test func theMostSpecificTableWins() throws {

@@ -27,7 +27,7 @@ void fetch_rows(piece stage[STAGE], global const float *x, uint stride, int firs
   }
 }
 
-kernel void encoder_attention_tiles(global const float *q, uint q_offset, uint q_stride, global const float *k,
+kernel void encoder_attention_local(global const float *q, uint q_offset, uint q_stride, global const float *k,
                                     uint k_offset, uint k_stride, global const float *v, uint v_offset,
                                     uint v_stride, global const int *items, global float *y,
                                     global float *log_sum_exp, int wants_sums, int causal, uint heads,

@@ -1,0 +1,43 @@
+// A tile of sums in registers for CPU-class devices: TILE_ROWS rows times TILE_COLUMNS = 2 · LANES columns.
+//
+// TILE_ZERO(r) declares the sums a and b of row r, TILE_MULTIPLY adds the products of `terms` terms to all of them, in
+// order, by fma; EACH_ROW(F) is F(r) for every row. They are macros, so that the sums stay in registers: a register
+// holds LANES floats, 8 with AVX2 (16 registers, so 6 rows) and 16 with AVX-512 (32 registers, so 12 rows).
+#ifndef LANES
+#define LANES 16
+#endif
+#define TILE_COLUMNS (2 * LANES)
+#if LANES == 8
+typedef float8 lanes;
+#define load_lanes(i, p) vload8(i, p)
+#define store_lanes(x, i, p) vstore8(x, i, p)
+#define TILE_ROWS 6
+#define EACH_ROW(F) F(0) F(1) F(2) F(3) F(4) F(5)
+#else
+typedef float16 lanes;
+#define load_lanes(i, p) vload16(i, p)
+#define store_lanes(x, i, p) vstore16(x, i, p)
+#define TILE_ROWS 12
+#define EACH_ROW(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11)
+#endif
+
+#define TILE_ZERO(r) lanes a##r = (lanes)(0.0f), b##r = (lanes)(0.0f);
+#define TILE_FMA(r)                                          \
+  {                                                          \
+    const lanes v = (lanes)(tile_left[r * tile_left_row]);   \
+    a##r = fma(v, w0, a##r);                                 \
+    b##r = fma(v, w1, b##r);                                 \
+  }
+// Element (row r, term t) of what the rows multiply is left[r · left_row + t · left_term]; left_row is a constant.
+#define TILE_MULTIPLY(left_space, left, left_row, left_term, right_space, right, right_term, terms) \
+  {                                                                                              \
+    left_space const float *tile_left = left;                                                    \
+    right_space const float *tile_right = right;                                                 \
+    const uint tile_left_row = left_row;                                                         \
+    for (uint term = 0; term < (terms); ++term) {                                                \
+      const lanes w0 = load_lanes(0, tile_right), w1 = load_lanes(1, tile_right);                \
+      EACH_ROW(TILE_FMA)                                                                         \
+      tile_left += left_term;                                                                    \
+      tile_right += right_term;                                                                  \
+    }                                                                                            \
+  }

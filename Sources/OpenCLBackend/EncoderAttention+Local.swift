@@ -1,0 +1,39 @@
+import Basics
+import OpenCLRuntime
+import Tensors
+
+extension OpenCLBackend {
+  /// Encoder attention on GPU-class devices: tiles of queries against tiles of keys and values in local memory.
+  func attendLocal(
+    _ operation: EncoderAttention, _ query: Tensor, _ key: Tensor, _ value: Tensor, scale: Float,
+    causal: Bool,
+    _ batch: OpenCLPackedBatch, _ y: Tensor, _ sums: Tensor?
+  ) throws {
+    guard operation.rows > 0 else { return }
+    let (q, k, v) = (try FloatView(query), try FloatView(key), try FloatView(value))
+    let output = try FloatView(y).buffer
+    let shared = operation.heads / operation.kvHeads
+    let shape = AttentionShape.portable(
+      headDim: operation.headDim, group: shared, localMemoryBytes: context.device.localMemoryBytes,
+      computeUnits: device.computeUnits, tuned: tuning[.attentionGPU])
+    let tiles = try batch.localTiles(.init(group: shared, queries: shape.wideQueries), self)
+    // Loads of four floats need rows that start at multiples of four.
+    let aligned = [k, v].allSatisfy { $0.offset % 4 == 0 && $0.stride % 4 == 0 }
+    let kernel = try library.kernel(
+      [.vectorMath, .attentionTile, .encoderAttentionLocal], "encoder_attention_local",
+      "-DVEC=1 -DDIM=\(operation.headDim) -DALIGNED=\(aligned ? 1 : 0) "
+        + shape.options(queries: shape.wideQueries))
+    try context.launch(
+      kernel,
+      [
+        .buffer("q", q.buffer), .uint("q_offset", q.offset), .uint("q_stride", q.stride),
+        .buffer("k", k.buffer), .uint("k_offset", k.offset), .uint("k_stride", k.stride),
+        .buffer("v", v.buffer), .uint("v_offset", v.offset), .uint("v_stride", v.stride),
+        .buffer("items", tiles.buffer), .buffer("y", output),
+        // A buffer must be passed where no sums are wanted too; the kernel does not write it.
+        .buffer("log_sum_exp", try sums.map { try FloatView($0).buffer } ?? output),
+        .int("wants_sums", sums == nil ? 0 : 1), .int("causal", causal ? 1 : 0),
+        .uint("heads", UInt32(operation.heads)), .uint("shared", UInt32(shared)), .float("scale", scale),
+      ], global: (shape.items * operation.kvHeads, tiles.count, 1), local: (shape.items, 1, 1))
+  }
+}

@@ -1,0 +1,25 @@
+/// The shape of a tile of sums in registers, for the CPU family (register_tile.opencl).
+struct RegisterTile {
+  /// Floats of a vector.
+  let lanes: Int
+  let rows: Int
+  let columns: Int
+  /// Consecutive k's that are multiplied at a time.
+  let chunk = 256
+
+  /// - Parameter registerFloats: what the widest registers hold: 16 of them with 8, 32 with 16.
+  init(registerFloats: Int) {
+    lanes = registerFloats < 16 ? 8 : 16
+    rows = registerFloats < 16 ? 6 : 12
+    columns = 2 * lanes
+  }
+
+  var options: String { "-DLANES=\(lanes) " }
+
+  /// Tiles of `count` rows.
+  func tiles(_ count: Int) -> Int { (count + rows - 1) / rows }
+}
+
+extension OpenCLBackend {
+  var registerTile: RegisterTile { RegisterTile(registerFloats: features.registerFloats) }
+}
