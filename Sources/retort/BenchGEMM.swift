@@ -49,7 +49,7 @@ struct BenchGEMM: ParsableCommand {
 
   /// The device whose peak counts: the backend's own, or the first processor.
   private func probedDevice(_ backend: any Backend) throws -> OpenCLDevice? {
-    if backend is OpenCLBackend { return try options.openCLDevice(options.device?.single()) }
+    if backend is OpenCLBackend { return try RunOptions.openCLDevice(options.device?.single()) }
     return (try? OpenCLPlatforms.devices())?.first { $0.kind == .cpu }
   }
 
