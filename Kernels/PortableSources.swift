@@ -4,8 +4,8 @@ extension KernelSource {
   public static let attentionTile = KernelSource("attention_tile", PackageResources.attention_tile_opencl)
   public static let encoderAttentionGradient = KernelSource(
     "encoder_attention_gradient", PackageResources.encoder_attention_gradient_opencl)
-  public static let encoderAttentionLocal = KernelSource(
-    "encoder_attention_local", PackageResources.encoder_attention_local_opencl)
+  public static let encoderAttentionBlocks = KernelSource(
+    "encoder_attention_blocks", PackageResources.encoder_attention_blocks_opencl)
   public static let matmulTiled = KernelSource("matmul_tiled", PackageResources.matmul_tiled_opencl)
   public static let productTiled = KernelSource("product_tiled", PackageResources.product_tiled_opencl)
 }

@@ -28,12 +28,11 @@ def cases(records, name):
 
 def gemm_rows(records):
     out, torch = [], cases(records, "gemm-torch")
-    for case in cases(records, "gemm-retort"):
-        keys = {k: case.get(k) for k in ("precision", "m", "n", "k")}
-        peer = found(torch, **keys)
-        what = f"GEMM {keys['precision']} {keys['m']} × {keys['n']} × {keys['k']}"
-        target = 0.6 if keys["precision"] == "bf16" and keys["m"] == 8192 else None
-        out.append(row(what, "GFLOP/s", case.get("gflops"), peer and peer["gflops"], target))
+    for precision in ("bf16", "f32"):
+        for product in (result(records, f"gemm-{precision}-retort") or {}).get("products", []):
+            peer = found(torch, precision=precision, size=product["size"])
+            target = 0.6 if precision == "bf16" and product["size"] == 8192 and product["form"] == "matmul" else None
+            out.append(row(f"GEMM {precision} {product['size']}³, {product['form']}", "GFLOP/s", product["gflops"], peer and peer["gflops"], target))
     return out
 
 

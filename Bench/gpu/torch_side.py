@@ -57,10 +57,10 @@ def gemm(arguments):
     for precision in arguments.precision.split(","):
         dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[precision]
         for text in arguments.sizes.split(","):
-            m, n, k = (int(x) for x in text.split("x"))
-            a, b = normal(m, k, dtype=dtype), normal(n, k, dtype=dtype)
+            n = int(text)
+            a, b = normal(n, n, dtype=dtype), normal(n, n, dtype=dtype)
             seconds = measure(lambda: torch.matmul(a, b.T))
-            cases.append({"precision": precision, "m": m, "n": n, "k": k, **rates(seconds, 2 * m * n * k, 0)})
+            cases.append({"precision": precision, "size": n, **rates(seconds, 2 * n ** 3, 0)})
     return {"cases": cases}
 
 
@@ -357,7 +357,7 @@ def parser():
             kind = str if default is None else type(default)
             sub.add_argument(f"--{name}", type=kind, default=default, required=default is None)
 
-    command(gemm, ("sizes", "4096x4096x4096"), ("precision", "bf16,f32"))
+    command(gemm, ("sizes", "4096"), ("precision", "bf16,f32"))
     command(attention, ("heads", 32), ("kv-heads", 8), ("head-dim", 128), ("prefill", "2048"), ("decode", "32x2048"), ("encoder", "32x128"))
     command(rows, ("rows", 8192), ("width", 4096), ("parameters", 50_000_000))
     command(decoder, ("shape", "llama-8b"), ("prompt-tokens", 512), ("generate-tokens", 64), ("decode-prompt-tokens", 128), ("batch", "1,32"))

@@ -26,9 +26,9 @@
 //   spans ahead. Launch: ceil(N / (16 · COLUMN_TILES · WARPS / SPLITS)) groups of 32 · WARPS items.
 // Tunable: WARPS_N, WARPS_X, STAGES, BAND; COLUMN_TILES, WARPS, DEPTH. Local memory: STAGES · (WARPS_N + WARPS_X) ·
 // 4 KiB, and WARPS · ROW_TILES · 512 bytes.
-// Spills of matmul_mma: reading quantised or unaligned weights between products leaves too few registers for some.
-// Check: -DFORMAT=1,2,3,4,7,8,9,10 -DWARPS_N=2 -DWARPS_X=2 -DSTAGES=3 -DROW_TILES=1,2 -DSPLITS=4
-// Check: -DFORMAT=1,2,3,4,7,8,9,10 -DWARPS_N=2 -DWARPS_X=4 -DSTAGES=2 -DROW_TILES=8 -DCOLUMN_TILES=2 -DSPLITS=1
+// Spills are matmul_mma on sm_80 alone, where whether a few registers are left depends on the compiler.
+// Check: -DFORMAT=1,2,3,4,7,8,9,10 -DWARPS_N=2 -DWARPS_X=2 -DSTAGES=3 -DROW_TILES=1,2 -DSPLITS=4 | spills 168
+// Check: -DFORMAT=1,2,3,4,7,8,9,10 -DWARPS_N=2 -DWARPS_X=4 -DSTAGES=2 -DROW_TILES=8 -DCOLUMN_TILES=2 -DSPLITS=1 | spills 168
 // Check: -DFORMAT=5,6 -DWARPS_N=2 -DWARPS_X=4 -DSTAGES=2 -DROW_TILES=8 -DCOLUMN_TILES=2 -DSPLITS=8 | spills 136
 // Check: -DFORMAT=2 -DALIGNED=0 -DROW_TILES=4 -DCOLUMN_TILES=2 -DSPLITS=2 | spills 168
 #ifndef WARPS_N

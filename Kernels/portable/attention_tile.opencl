@@ -13,7 +13,7 @@
 // times. Item i below QUERIES also has the sum of the weights of query i.
 //
 // Macros: DIM, the head size; QUERIES and KEYS of a tile; ITEMS of a work-group; KV_HALF where keys and values are
-// halfs; ALIGNED where rows of keys and values start at multiples of 16 bytes as far as DIM allows. ITEMS must be a
+// halfs; TILE_ALIGNED where rows of keys and values start at multiples of 16 bytes as far as DIM allows. ITEMS must be a
 // multiple of KEYS and of QUERIES, and QUERIES one of ITEMS / KEYS. Tunable: QUERIES, KEYS, ITEMS; of these KEYS
 // alone decides a result's bits.
 // Check: -DDIM=64
@@ -30,8 +30,8 @@
 #ifndef KV_HALF
 #define KV_HALF 0
 #endif
-#ifndef ALIGNED
-#define ALIGNED 1
+#ifndef TILE_ALIGNED
+#define TILE_ALIGNED 1
 #endif
 #define WIDTH ((DIM + 3) / 4 * 4)
 #define TILE_PITCH (WIDTH + 4)
@@ -54,10 +54,10 @@
 // A piece is what one load brings; a tile is KEYS · PIECES of them, STAGE an item.
 #if KV_HALF
 typedef ushort stored;
-#if DIM % 8 == 0 && ALIGNED
+#if DIM % 8 == 0 && TILE_ALIGNED
 #define STEP 8
 typedef uint4 piece;
-#elif DIM % 4 == 0 && ALIGNED
+#elif DIM % 4 == 0 && TILE_ALIGNED
 #define STEP 4
 typedef uint2 piece;
 #else
@@ -66,7 +66,7 @@ typedef ushort piece;
 #endif
 #else
 typedef float stored;
-#if DIM % 4 == 0 && ALIGNED
+#if DIM % 4 == 0 && TILE_ALIGNED
 #define STEP 4
 typedef float4 piece;
 #else
@@ -79,7 +79,9 @@ typedef float piece;
 #define TILE_FLOATS (QUERIES * WIDTH + KEYS * TILE_PITCH + QUERIES * SCORE_PITCH)
 
 // Arrays that stand for registers need loops without a counter.
+#ifndef UNROLL
 #define UNROLL _Pragma("unroll")
+#endif
 #define LOAD4(p) (*(local const float4 *)(p))
 
 // Sets the columns beyond DIM to zero, where there are any; they stay so.

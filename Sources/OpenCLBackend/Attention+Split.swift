@@ -58,6 +58,9 @@ extension OpenCLBackend {
       computeUnits: device.computeUnits, tuned: tuned)
   }
 
+  /// Compilers for CPUs take four times as long over unrolled tiles, and gain nothing by them.
+  var tileOptions: String { context.device.kind == .cpu ? "-DUNROLL= " : "" }
+
   /// A kernel over the cache of GPU-class devices.
   func splitKernel(
     _ name: String, _ spec: KVCacheSpec, _ options: String, _ variant: AttentionShape.Variant = .portable
@@ -67,7 +70,7 @@ extension OpenCLBackend {
     case .portable:
       return try library.kernel(
         [.vectorMath, .attentionTile, .attention], name,
-        common + "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) ")
+        common + tileOptions + "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) ")
     case .tensorCores:
       let emulated = features.warpInstructions == .emulated ? "-DWARP_EMULATED " : ""
       return try library.kernel([.warp, .attentionMMA], name, common + emulated)

@@ -19,8 +19,8 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   static let blockRows = 16
   /// `[sequences, 2]`: first row of each sequence, and its end.
   let sequenceBounds: OpenCLBuffer
-  private let localTiles = Mutex<[OpenCLBatch.TileShape: OpenCLBatch.Tiles]>([:])
   private let tiles = Mutex<AttentionTiles?>(nil)
+  private let queryBlocks = Mutex<[OpenCLBatch.TileShape: OpenCLBatch.Tiles]>([:])
 
   init(_ packed: PackedBatch, _ backend: OpenCLBackend) throws {
     self.packed = packed
@@ -44,9 +44,19 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
       (0..<packed.sequences).flatMap { [packed.starts[$0], packed.starts[$0 + 1]] })
   }
 
+  /// How attention in register tiles divides the batch, made when first asked for.
+  func attentionTiles(_ backend: OpenCLBackend) throws -> AttentionTiles {
+    try tiles.withLock { tiles in
+      if let tiles { return tiles }
+      let made = try AttentionTiles(packed, backend)
+      tiles = made
+      return made
+    }
+  }
+
   /// `[count, 4]`: a sequence's first row and its end, first query and queries of a tile; made once for each shape.
-  func localTiles(_ shape: OpenCLBatch.TileShape, _ backend: OpenCLBackend) throws -> OpenCLBatch.Tiles {
-    try localTiles.withLock { known in
+  func queryBlocks(_ shape: OpenCLBatch.TileShape, _ backend: OpenCLBackend) throws -> OpenCLBatch.Tiles {
+    try queryBlocks.withLock { known in
       if let tiles = known[shape] { return tiles }
       var list: [Int32] = []
       for sequence in 0..<packed.sequences {
@@ -62,16 +72,6 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
       let tiles = OpenCLBatch.Tiles(buffer: try backend.makeBuffer(list), count: list.count / 4)
       known[shape] = tiles
       return tiles
-    }
-  }
-
-  /// How attention in register tiles divides the batch, made when first asked for.
-  func attentionTiles(_ backend: OpenCLBackend) throws -> AttentionTiles {
-    try tiles.withLock { tiles in
-      if let tiles { return tiles }
-      let made = try AttentionTiles(packed, backend)
-      tiles = made
-      return made
     }
   }
 }
@@ -121,7 +121,7 @@ extension OpenCLBackend {
     let y = try allocate(operation.outputShape, .f32)
     let sums = wantsLogSumExp ? try allocate(operation.logSumExpShape, .f32) : nil
     if family == .gpu {
-      try attendLocal(operation, query, key, value, scale: scale, causal: causal, batch, y, sums)
+      try attendInBlocks(operation, query, key, value, scale: scale, causal: causal, batch, y, sums)
     } else if attendsInTiles(headDim: operation.headDim) {
       try attendInTiles(
         operation, FloatView(query), FloatView(key), FloatView(value), scale: scale, causal: causal, batch, y,

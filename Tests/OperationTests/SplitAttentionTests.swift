@@ -63,7 +63,10 @@ extension Operations {
       return (made, reference)
     }
 
-    @Test(arguments: BackendUnderTest.caches)
+    /// The reference has no time for whole prefills; decode rows are held against it below.
+    static let cases = BackendUnderTest.caches.filter { $0.0.testDescription != "reference" }
+
+    @Test(arguments: cases)
     func aRowIsTheSameBitsInPrefillInPiecesAndInDecode(_ backend: BackendUnderTest, _ dtype: CacheType) throws
     {
       let backend = try backend.backend
@@ -180,10 +183,10 @@ extension Operations {
       let (shared, _) = try AttentionTests.sharing(
         448, [470, 471, 480, 900, 512].map { Part(rows: 1, context: $0) })
       let mixed = try TestBatch(
-        decode + [Part(rows: 300, context: 700), Part(rows: 3, context: 600), Part(rows: 20, context: 270)],
+        decode + [Part(rows: 70, context: 560), Part(rows: 3, context: 600), Part(rows: 20, context: 270)],
         blockSize: 16)
       for batch in [mixed.metadata, shared.metadata] {
-        for (group, kvHeads) in [(1, 1), (3, 1), (4, 8), (40, 1)] {
+        for (group, kvHeads) in [(1, 1), (3, 1), (4, 8), (33, 1)] {
           let plan = Self.plan(batch, group: group, kvHeads: kvHeads)
           let reads = Self.reads(plan, batch, group: group)
           #expect(reads.count == batch.rows * group)

@@ -13,7 +13,7 @@
 // before.
 // After: attention_tile
 // Check: -DDIM=32,64,128 -DQUERIES=32
-// Check: -DDIM=80 -DQUERIES=16 -DALIGNED=0
+// Check: -DDIM=80 -DQUERIES=16 -DTILE_ALIGNED=0
 
 // Rows `first` to `first` + KEYS; zero from `end` on.
 void fetch_rows(piece stage[STAGE], global const float *x, uint stride, int first, int end) {
@@ -27,11 +27,11 @@ void fetch_rows(piece stage[STAGE], global const float *x, uint stride, int firs
   }
 }
 
-kernel void encoder_attention_local(global const float *q, uint q_offset, uint q_stride, global const float *k,
-                                    uint k_offset, uint k_stride, global const float *v, uint v_offset,
-                                    uint v_stride, global const int *items, global float *y,
-                                    global float *log_sum_exp, int wants_sums, int causal, uint heads,
-                                    uint shared, float scale) {
+kernel void encoder_attention_blocks(global const float *q, uint q_offset, uint q_stride, global const float *k,
+                                     uint k_offset, uint k_stride, global const float *v, uint v_offset,
+                                     uint v_stride, global const int *items, global float *y,
+                                     global float *log_sum_exp, int wants_sums, int causal, uint heads,
+                                     uint shared, float scale) {
   local float4 memory[TILE_FLOATS / 4];
   local float highest[QUERIES], factor[QUERIES];
   local float *query = (local float *)memory, *tile = query + QUERIES * WIDTH, *score = tile + KEYS * TILE_PITCH;

@@ -4,7 +4,7 @@ import Tensors
 
 extension OpenCLBackend {
   /// Encoder attention on GPU-class devices: tiles of queries against tiles of keys and values in local memory.
-  func attendLocal(
+  func attendInBlocks(
     _ operation: EncoderAttention, _ query: Tensor, _ key: Tensor, _ value: Tensor, scale: Float,
     causal: Bool,
     _ batch: OpenCLPackedBatch, _ y: Tensor, _ sums: Tensor?
@@ -16,13 +16,13 @@ extension OpenCLBackend {
     let shape = AttentionShape.portable(
       headDim: operation.headDim, group: shared, localMemoryBytes: context.device.localMemoryBytes,
       computeUnits: device.computeUnits, tuned: tuning[.attentionGPU])
-    let tiles = try batch.localTiles(.init(group: shared, queries: shape.wideQueries), self)
+    let tiles = try batch.queryBlocks(.init(group: shared, queries: shape.wideQueries), self)
     // Loads of four floats need rows that start at multiples of four.
     let aligned = [k, v].allSatisfy { $0.offset % 4 == 0 && $0.stride % 4 == 0 }
     let kernel = try library.kernel(
-      [.vectorMath, .attentionTile, .encoderAttentionLocal], "encoder_attention_local",
-      "-DVEC=1 -DDIM=\(operation.headDim) -DALIGNED=\(aligned ? 1 : 0) "
-        + shape.options(queries: shape.wideQueries))
+      [.vectorMath, .attentionTile, .encoderAttentionBlocks], "encoder_attention_blocks",
+      "-DVEC=1 -DDIM=\(operation.headDim) -DTILE_ALIGNED=\(aligned ? 1 : 0) "
+        + tileOptions + shape.options(queries: shape.wideQueries))
     try context.launch(
       kernel,
       [
