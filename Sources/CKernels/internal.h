@@ -10,6 +10,7 @@
 #if defined(__x86_64__)
 #define RK_X86 1
 #include <immintrin.h>
+#define RK_AVX2 __attribute__((target("avx2,fma")))
 #define RK_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma,f16c,avx2")))
 #define RK_AVX512_BF16                                                                                     \
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512bf16,fma,f16c,avx2")))

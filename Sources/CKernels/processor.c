@@ -29,6 +29,15 @@ int rk_has_avx512_bf16(void) {
 #endif
 }
 
+int rk_has_avx2(void) {
+#if RK_X86 && !defined(RK_PORTABLE)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+  return 0;
+#endif
+}
+
 void rk_openmp_single_thread(void) {
   // The pool is the only owner of threads; oneDNN's OpenMP team would compete with it.
   // The setting is the calling thread's own.

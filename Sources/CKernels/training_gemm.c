@@ -52,6 +52,52 @@ typedef struct {
 #undef RK_NARROW
 #endif
 
+#if RK_X86
+// Four rows against 16 columns: eight sums, the fewest that keep AVX2's two multiply-add units busy.
+RK_AVX2 static void avx2_rows(const train_tile *t, int first, int v, uint32_t mask) {
+  const float *a = (const float *)(const void *)t->a + first;
+  const float *b = (const float *)(const void *)(t->b + (size_t)v * t->depth * TRAIN_UNIT);
+  __m256 sums[4][2];
+  float edge[TRAIN_UNIT] = {0};
+  RK_UNROLL
+  for (int m = 0; m < 4; m++) {
+    // Rows beyond the last are computed from what their places hold, and not written.
+    const float *start = t->start + (size_t)(first + m < t->rows ? first + m : first) * t->start_stride + TRAIN_UNIT * v;
+    if (mask != 0xffff) {
+      for (int i = 0; i < TRAIN_UNIT; i++) edge[i] = mask >> i & 1 ? start[i] : 0;
+      start = edge;
+    }
+    sums[m][0] = _mm256_loadu_ps(start);
+    sums[m][1] = _mm256_loadu_ps(start + 8);
+  }
+  for (int d = 0; d < t->depth; d++, a += TRAIN_UNIT, b += TRAIN_UNIT) {
+    __m256 low = _mm256_loadu_ps(b), high = _mm256_loadu_ps(b + 8);
+    RK_UNROLL
+    for (int m = 0; m < 4; m++) {
+      __m256 row = _mm256_broadcast_ss(a + m);
+      sums[m][0] = _mm256_fmadd_ps(row, low, sums[m][0]);
+      sums[m][1] = _mm256_fmadd_ps(row, high, sums[m][1]);
+    }
+  }
+  RK_UNROLL
+  for (int m = 0; m < 4; m++) {
+    if (first + m >= t->rows) continue;
+    float *c = t->c + (size_t)(first + m) * t->c_stride + TRAIN_UNIT * v;
+    float *target = mask == 0xffff ? c : edge;
+    _mm256_storeu_ps(target, sums[m][0]);
+    _mm256_storeu_ps(target + 8, sums[m][1]);
+    if (mask != 0xffff)
+      for (int i = 0; i < TRAIN_UNIT; i++)
+        if (mask >> i & 1) c[i] = edge[i];
+  }
+}
+
+static void avx2_tile(int units, const train_tile *t) {
+  for (int v = 0; v < units; v++)
+    for (int first = 0; first < t->rows; first += 4) avx2_rows(t, first, v, v == units - 1 ? t->mask : 0xffff);
+}
+#endif
+
 static void portable_tile(int units, const train_tile *t) {
   for (int v = 0; v < units; v++) {
     const float *b = (const float *)(const void *)(t->b + (size_t)v * t->depth * TRAIN_UNIT);
@@ -75,6 +121,10 @@ static void run_tile(int narrow, int units, const train_tile *t) {
       {plain_tile_1, plain_tile_2, plain_tile_3}, {narrow_tile_1, narrow_tile_2, narrow_tile_3}};
   if (rk_has_avx512_vnni()) {
     tiles[narrow][units - 1](t);
+    return;
+  }
+  if (rk_has_avx2()) {
+    avx2_tile(units, t);
     return;
   }
 #endif

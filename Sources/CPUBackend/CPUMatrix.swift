@@ -2,11 +2,12 @@ import Basics
 import CKernels
 import Tensors
 
-/// A matrix as the CPU multiplies it: panels of codes, a oneDNN matrix, or several side by side.
+/// A matrix as the CPU multiplies it: panels of codes, a oneDNN matrix, Float32 rows, or several side by side.
 final class CPUMatrix: MatrixWeight, Sendable {
   enum Part: Sendable {
     case panels(PanelMatrix, column: Int)
     case dense(DenseMatrix, column: Int)
+    case rows(RowMatrix, column: Int)
 
     var isPanels: Bool {
       if case .panels = self { return true }
@@ -81,10 +82,10 @@ extension CPUBackend {
     let outputWidth = checked.reduce(0) { $0 + $1.rows }
     let narrow = rk_has_avx512_bf16() != 0
     if compute != .lean, compute != .int8 {
-      let matrix = try DenseMatrix(checked, narrow: compute != .f32 && narrow, backend: dense, pool: pool)
+      let (part, bytes) = try densePart(checked, narrow: compute != .f32 && narrow, column: 0)
       return CPUMatrix(
-        inputWidth: first.width, outputWidth: outputWidth, byteCount: matrix.byteCount,
-        parts: [.dense(matrix, column: 0)], threads: pool.threads)
+        inputWidth: first.width, outputWidth: outputWidth, byteCount: bytes, parts: [part],
+        threads: pool.threads)
     }
     var parts: [CPUMatrix.Part] = []
     var column = 0
@@ -95,15 +96,27 @@ extension CPUBackend {
         parts.append(.panels(matrix, column: column))
         bytes += matrix.panels.byteCount
       } else {
-        let matrix = try DenseMatrix([part], narrow: narrow, backend: dense, pool: pool)
-        parts.append(.dense(matrix, column: column))
-        bytes += matrix.byteCount
+        let (dense, denseBytes) = try densePart([part], narrow: narrow, column: column)
+        parts.append(dense)
+        bytes += denseBytes
       }
       column += part.rows
     }
     return CPUMatrix(
       inputWidth: first.width, outputWidth: outputWidth, byteCount: bytes, parts: parts,
       threads: pool.threads)
+  }
+
+  /// Unquantised weights as this processor multiplies them, and their bytes.
+  private func densePart(_ sources: [CheckedSource], narrow: Bool, column: Int) throws -> (
+    CPUMatrix.Part, Int
+  ) {
+    guard rk_has_avx512_vnni() != 0 else {
+      let matrix = try RowMatrix(sources, pool: pool)
+      return (.rows(matrix, column: column), matrix.memory.byteCount)
+    }
+    let matrix = try DenseMatrix(sources, narrow: narrow, backend: dense, pool: pool)
+    return (.dense(matrix, column: column), matrix.byteCount)
   }
 
   public func matmul(_ x: Tensor, _ weight: any MatrixWeight, bias: Tensor?) throws -> Tensor {
@@ -113,8 +126,17 @@ extension CPUBackend {
     let biasValues = try bias.map(floats)
     try measured(operation) {
       if matrix.parts.contains(where: \.isPanels) { try runPanels(matrix, x, biasValues, y) }
-      for case .dense(let part, let column) in matrix.parts {
-        try runDense(part, column: column, x, biasValues.map { $0 + column }, y)
+      for part in matrix.parts {
+        switch part {
+        case .panels: continue
+        case .dense(let part, let column):
+          try runDense(part, column: column, x, biasValues.map { $0 + column }, y)
+        case .rows(let part, let column):
+          try runProduct(
+            part.product(
+              rows: x.rows, floats(x), stride: x.rowStride, bias: biasValues.map { $0 + column },
+              floats(y) + column, targetStride: y.rowStride))
+        }
       }
     }
     return y

@@ -31,12 +31,19 @@ extension CPUBackend {
     (work.a_transposed, work.b_transposed) = (transposeA ? 1 : 0, transposeB ? 1 : 0)
     work.accumulate = sum == nil ? 0 : 1
     work.narrow = precision == .bf16 ? 1 : 0
+    try measured(operation) { try runProduct(work) }
+    return y
+  }
+
+  /// Plans a product for this backend's threads and runs it.
+  func runProduct(_ product: rk_product) throws {
+    guard product.m > 0, product.n > 0 else { return }
+    var work = product
     rk_product_plan(&work, Int32(pool.threads))
     let own = (work.own_bytes + 63) / 64 * 64
     let shared = (work.shared_bytes + 63) / 64 * 64
     let memory = try scratch(shared + own * pool.threads)
-    measured(operation) { run(work, shared: memory, own: memory + shared, ownBytes: own) }
-    return y
+    run(work, shared: memory, own: memory + shared, ownBytes: own)
   }
 
   private func run(

@@ -10,6 +10,7 @@
 // Whether AVX-512 with VNNI is used; never in a build with -DRK_PORTABLE.
 int rk_has_avx512_vnni(void);
 int rk_has_avx512_bf16(void);
+int rk_has_avx2(void); // with fused multiply-adds
 // Makes OpenMP regions that this thread opens (oneDNN's) run on this thread alone.
 void rk_openmp_single_thread(void);
 
