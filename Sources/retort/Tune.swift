@@ -35,8 +35,6 @@ struct Tune: ParsableCommand {
   }
 
   func run() throws {
-    var options = RunOptions()
-    options.device = nil
     let device = try RunOptions.openCLDevice(device)
     let tuner = try Tuner(device: device, settings: .init(budgetSeconds: budget), kernels: try chosen())
     guard !tuner.pairs.isEmpty else {
