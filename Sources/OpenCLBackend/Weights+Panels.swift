@@ -73,7 +73,7 @@ extension OpenCLBackend {
         [
           .buffer("rows_in", staging), .ulong("row_bytes", UInt64(source.rowBytes)),
           .int("row_count", range.count), .buffer("panels", buffer),
-          .int("first_panel", (first - rows.lowerBound) / 32), .uint("K", UInt32(source.width)),
+          .int("first_panel", panel + (first - rows.lowerBound) / 32), .uint("K", UInt32(source.width)),
         ], items, (range.count + 31) / 32)
     }
   }

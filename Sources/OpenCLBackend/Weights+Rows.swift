@@ -17,7 +17,7 @@ extension OpenCLBackend {
         if convert {
           try convertRows(source, 0..<source.rows, into: buffer, at: row)
         } else {
-          try context.write(source.bytes(rows: 0..<source.rows), to: buffer, at: row * rowBytes)
+          try deliver(source, rows: 0..<source.rows, to: buffer, at: row * rowBytes)
         }
         row += source.rows
       }
