@@ -4,8 +4,8 @@
 //   sums   one float (probe_read) or one vector (probe_multiply_add) an item
 // Launch: one item for SEGMENT vectors that lie STEP apart, so ceil(count / SEGMENT / STEP) · STEP items; on
 // GPU-class devices STEP is the group's size and neighbours read neighbours, on CPU-class devices groups have one
-// item, STEP is 1, and an item reads in a row. probe_multiply_add: any items; each makes 32 · rounds · VEC
-// multiply-adds in eight chains; with a = b = 0.5 every chain ends at 1, so each sum is 8.
+// item, STEP is 1, and an item reads in a row. probe_multiply_add: any items; each makes 24 · rounds · VEC
+// multiply-adds in twelve chains; with a = b = 0.5 every chain ends at 1, so each sum is 12.
 // Tunable: nothing; ELEMENT (float, half), VEC, SEGMENT and STEP come from the device's class.
 // Check: -DELEMENT=float -DVEC=1,4 -DSEGMENT=16 -DSTEP=256
 #ifdef HALF
