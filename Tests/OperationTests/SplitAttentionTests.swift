@@ -166,7 +166,7 @@ extension Operations {
             let values = plan.segments[(5 * segment)..<(5 * segment + 5)].map(Int.init)
             for query in values[3]..<min(values[4], count) {
               let row = 3 * (entry + (first + query) / group)
-              for token in values[1]..<min(values[2], Int(plan.rows[row + 1])) {
+              for token in values[1]..<max(values[1], min(values[2], Int(plan.rows[row + 1]))) {
                 let block = Int(tables[values[0] + token / batch.blockSize])
                 reads[[Int(plan.rows[row]), (first + query) % group], default: []].append(
                   block * batch.blockSize + token % batch.blockSize)
