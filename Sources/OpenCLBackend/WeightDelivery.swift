@@ -17,6 +17,20 @@ extension OpenCLBackend {
       into: buffer, at: offset)
   }
 
+  /// Brings the stored rows `range` to the device in pieces, each a multiple of `step` rows but the last, and gives
+  /// `body` each piece with its buffer: what is repacked never lies on the device twice as a whole.
+  func forStagedRows(
+    _ source: CheckedSource, _ range: Range<Int>, step: Int, _ body: (OpenCLBuffer, Range<Int>) throws -> Void
+  ) throws {
+    let count = max(Self.stagingBytes / source.rowBytes / step, 1) * step
+    for first in stride(from: range.lowerBound, to: range.upperBound, by: count) {
+      let piece = first..<min(first + count, range.upperBound)
+      let staging = try context.makeBuffer(byteCount: piece.count * source.rowBytes)
+      try deliver(source, rows: piece, to: staging)
+      try body(staging, piece)
+    }
+  }
+
   /// Draws `count` elements of a tensor from its element `first` on; both are whole blocks.
   private func draw(
     _ random: RandomWeights, _ dtype: DType, _ format: WeightFormat, first: Int, count: Int,

@@ -61,20 +61,17 @@ extension OpenCLBackend {
     _ source: CheckedSource, rows: Range<Int>, into buffer: OpenCLBuffer, panel: Int, format: WeightFormat,
     _ kernel: OpenCLKernel
   ) throws {
-    let step = max(Self.stagingBytes / source.rowBytes / 32, 1) * 32
     let items =
       format.isQuantized ? source.width / format.blockElements : (source.width + 31) / 32
-    for first in stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
-      let range = first..<min(first + step, rows.upperBound)
-      let staging = try context.makeBuffer(byteCount: range.count * source.rowBytes)
-      try deliver(source, rows: range, to: staging)
+    try forStagedRows(source, rows, step: 32) { staging, piece in
       try launchItems(
         kernel,
         [
           .buffer("rows_in", staging), .ulong("row_bytes", UInt64(source.rowBytes)),
-          .int("row_count", range.count), .buffer("panels", buffer),
-          .int("first_panel", panel + (first - rows.lowerBound) / 32), .uint("K", UInt32(source.width)),
-        ], items, (range.count + 31) / 32)
+          .int("row_count", piece.count), .buffer("panels", buffer),
+          .int("first_panel", panel + (piece.lowerBound - rows.lowerBound) / 32),
+          .uint("K", UInt32(source.width)),
+        ], items, (piece.count + 31) / 32)
     }
   }
 }

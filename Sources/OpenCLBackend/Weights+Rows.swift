@@ -49,22 +49,16 @@ extension OpenCLBackend {
   /// Rounds stored rows to bfloat16, into the rows of `buffer` from `row` on.
   private func convertRows(
     _ source: CheckedSource, _ rows: Range<Int>, into buffer: OpenCLBuffer, at row: Int
-  )
-    throws
-  {
+  ) throws {
     let kernel = try library.kernel([.blockFormats, .matmulTiled], "convert_bf16", source.format.options)
-    let step = max(Self.stagingBytes / source.rowBytes, 1)
-    for first in stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
-      let range = first..<min(first + step, rows.upperBound)
-      let staging = try context.makeBuffer(byteCount: range.count * source.rowBytes)
-      try deliver(source, rows: range, to: staging)
+    try forStagedRows(source, rows, step: 1) { staging, piece in
       try launchItems(
         kernel,
         [
           .buffer("rows_in", staging), .ulong("row_bytes", UInt64(source.rowBytes)),
-          .buffer("rows_out", buffer), .uint("first_row", UInt32(row + first - rows.lowerBound)),
+          .buffer("rows_out", buffer), .uint("first_row", UInt32(row + piece.lowerBound - rows.lowerBound)),
           .uint("K", UInt32(source.width)),
-        ], (source.width + 7) / 8, range.count)
+        ], (source.width + 7) / 8, piece.count)
     }
   }
 }

@@ -163,34 +163,43 @@ extension Operations {
       for (heads, kvHeads) in [(3, 1), (4, 2), (8, 1)] {
         let spec = KVCacheSpec(
           layers: 1, blocks: batch.blocks, blockSize: 16, kvHeads: kvHeads, headDim: 24, dtype: dtype)
-        let cache = try backend.makeKVCache(spec)
-        var reference = Reference.Cache(spec)
-        let (width, keyWidth) = (heads * 24, kvHeads * 24)
-        var random = TestRandom(UInt64(heads))
-        let key = random.floats(prefill.rows * keyWidth)
-        let value = random.activations(prefill.rows * keyWidth)
-        reference.store(key: key.doubles, value: value.doubles, layer: 0, prefill)
-        try backend.storeKV(
-          key: backend.matrix(key, keyWidth), value: backend.matrix(value, keyWidth), layer: 0, cache: cache,
-          backend.prepare(prefill))
-        let query = random.activations(batch.metadata.rows * width)
-        func attend(_ query: [Float], _ metadata: BatchMetadata) throws -> Tensor {
-          try backend.attention(
-            backend.matrix(query, width), heads: heads, scale: 0.2, layer: 0, cache: cache,
-            backend.prepare(metadata))
-        }
-        let whole = try attend(query, batch.metadata)
-        let expected = Reference.attention(
-          query.doubles, heads: heads, scale: Double(Float(0.2)), layer: 0, cache: reference, batch.metadata)
-        try expectClose(
-          backend, whole, expected, Self.tolerance(backend, headDim: 24, context: 200, cache: dtype),
-          "\(heads) heads")
-        let bits = try backend.read(whole)
-        for (index, slice) in batch.metadata.sequences.enumerated() {
-          let range = (slice.rowStart * width)..<((slice.rowStart + slice.rowCount) * width)
-          let alone = try backend.read(attend(Array(query[range]), batch.alone(index)))
-          #expect(Judge.bitDifference(alone[...], bits[range]) == nil, "sequence \(index), \(heads) heads")
-        }
+        try Self.expectBitsOfEachAlone(
+          backend, batch, prefill, spec, heads: heads, scale: 0.2,
+          Self.tolerance(backend, headDim: 24, context: 200, cache: dtype))
+      }
+    }
+
+    /// Stores `prefill`, holds the attention of `batch` to the reference, and each of its sequences to the same bits
+    /// when it is alone.
+    static func expectBitsOfEachAlone(
+      _ backend: any Backend, _ batch: TestBatch, _ prefill: BatchMetadata, _ spec: KVCacheSpec, heads: Int,
+      scale: Float, _ tolerance: Double
+    ) throws {
+      let cache = try backend.makeKVCache(spec)
+      var reference = Reference.Cache(spec)
+      let (width, keyWidth) = (heads * spec.headDim, spec.kvHeads * spec.headDim)
+      var random = TestRandom(UInt64(heads))
+      let key = random.floats(prefill.rows * keyWidth)
+      let value = random.activations(prefill.rows * keyWidth)
+      reference.store(key: key.doubles, value: value.doubles, layer: 0, prefill)
+      try backend.storeKV(
+        key: backend.matrix(key, keyWidth), value: backend.matrix(value, keyWidth), layer: 0, cache: cache,
+        backend.prepare(prefill))
+      let query = random.activations(batch.metadata.rows * width)
+      func attend(_ query: [Float], _ metadata: BatchMetadata) throws -> Tensor {
+        try backend.attention(
+          backend.matrix(query, width), heads: heads, scale: scale, layer: 0, cache: cache,
+          backend.prepare(metadata))
+      }
+      let whole = try attend(query, batch.metadata)
+      let expected = Reference.attention(
+        query.doubles, heads: heads, scale: Double(scale), layer: 0, cache: reference, batch.metadata)
+      try expectClose(backend, whole, expected, tolerance, "\(heads) heads")
+      let bits = try backend.read(whole)
+      for (index, slice) in batch.metadata.sequences.enumerated() {
+        let range = (slice.rowStart * width)..<((slice.rowStart + slice.rowCount) * width)
+        let alone = try backend.read(attend(Array(query[range]), batch.alone(index)))
+        #expect(Judge.bitDifference(alone[...], bits[range]) == nil, "sequence \(index), \(heads) heads")
       }
     }
 

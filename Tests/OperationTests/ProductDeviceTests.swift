@@ -11,14 +11,20 @@ extension Operations.ProductTests {
   @Test(arguments: devices, cases)
   func devicesMultiplyLikeTheReference(_ device: BackendUnderTest, _ size: Case) throws {
     let backend = try device.trainer
-    for (index, transposed) in Self.transpositions.enumerated() {
+    try Self.expectEveryTransposition(backend, size) { $0 < 2 ? .f32 : .bf16 }
+  }
+
+  /// Holds each transposition, also added to the columns of a wider tensor, to the reference.
+  static func expectEveryTransposition(
+    _ backend: any TrainingBackend, _ size: Case, precision: (_ transposition: Int) -> DType
+  ) throws {
+    for (index, transposed) in transpositions.enumerated() {
       for adds in [false, true] {
         let sample = Sample(size, transposed, bias: (index % 2 == 0) != adds, sum: adds)
-        let precision: DType = index < 2 ? .f32 : .bf16
-        let actual = try sample.run(backend, precision, views: adds)
+        let actual = try sample.run(backend, precision(index), views: adds)
         #expect(actual.shape == [size.m, size.n])
         try expectClose(
-          backend, actual, sample.reference, Tolerances.product(precision, terms: size.k),
+          backend, actual, sample.reference, Tolerances.product(precision(index), terms: size.k),
           "\(transposed), adding \(adds)")
         guard adds else { continue }
         // The columns beside the view still hold what they held.
@@ -47,17 +53,23 @@ extension Operations.ProductTests {
 
   @Test(arguments: devices)
   func halvesOfTheTermsAddUpToTheBitsOfTheWhole(_ device: BackendUnderTest) throws {
-    let backend = try device.trainer
+    try Self.expectHalvesAddUp(device.trainer, .f32, partedAt: 90)
+  }
+
+  /// Holds 200 terms to the bits of their first `place` with the rest added.
+  static func expectHalvesAddUp(_ backend: any TrainingBackend, _ precision: DType, partedAt place: Int)
+    throws
+  {
     var random = TestRandom(6)
     let g = try backend.matrix(random.activations(200 * 70), 70)
     let x = try backend.matrix(random.floats(200 * 50), 50)
     func add(_ rows: Range<Int>, to sum: Tensor?) throws -> Tensor {
       try backend.product(
         g.rows(rows), transposeA: true, x.rows(rows), transposeB: false, bias: nil, addTo: sum,
-        precision: .f32)
+        precision: precision)
     }
     let whole = try backend.read(add(0..<200, to: nil))
-    let halves = try backend.read(add(90..<200, to: add(0..<90, to: nil)))
+    let halves = try backend.read(add(place..<200, to: add(0..<place, to: nil)))
     #expect(Judge.bitDifference(whole[...], halves[...]) == nil)
   }
 

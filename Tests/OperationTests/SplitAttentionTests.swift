@@ -110,35 +110,9 @@ extension Operations {
       for (heads, kvHeads) in [(8, 2), (3, 1)] {
         let spec = KVCacheSpec(
           layers: 1, blocks: batch.blocks, blockSize: 16, kvHeads: kvHeads, headDim: 16, dtype: .f16)
-        let cache = try backend.makeKVCache(spec)
-        var reference = Reference.Cache(spec)
-        let (width, keyWidth) = (heads * 16, kvHeads * 16)
-        var random = TestRandom(UInt64(heads))
-        let (key, value) = (
-          random.floats(prefill.rows * keyWidth), random.activations(prefill.rows * keyWidth)
-        )
-        reference.store(key: key.doubles, value: value.doubles, layer: 0, prefill)
-        try backend.storeKV(
-          key: backend.matrix(key, keyWidth), value: backend.matrix(value, keyWidth), layer: 0, cache: cache,
-          backend.prepare(prefill))
-        let query = random.activations(batch.metadata.rows * width)
-        func attend(_ query: [Float], _ metadata: BatchMetadata) throws -> Tensor {
-          try backend.attention(
-            backend.matrix(query, width), heads: heads, scale: 0.25, layer: 0, cache: cache,
-            backend.prepare(metadata))
-        }
-        let whole = try attend(query, batch.metadata)
-        try expectClose(
-          backend, whole,
-          Reference.attention(
-            query.doubles, heads: heads, scale: 0.25, layer: 0, cache: reference, batch.metadata),
-          AttentionTests.tolerance(backend, headDim: 16, context: 800, cache: .f16), "\(heads) heads")
-        let bits = try backend.read(whole)
-        for (index, slice) in batch.metadata.sequences.enumerated() {
-          let range = (slice.rowStart * width)..<((slice.rowStart + slice.rowCount) * width)
-          let alone = try backend.read(attend(Array(query[range]), batch.alone(index)))
-          #expect(Judge.bitDifference(alone[...], bits[range]) == nil, "sequence \(index), \(heads) heads")
-        }
+        try AttentionTests.expectBitsOfEachAlone(
+          backend, batch, prefill, spec, heads: heads, scale: 0.25,
+          AttentionTests.tolerance(backend, headDim: 16, context: 800, cache: .f16))
       }
     }
   }
