@@ -29,8 +29,27 @@ final class OpenCLKVCache: KVCache {
       throw RetortError(
         .outOfMemory, "a KV cache of \(spec)", remedy: "Use a smaller `--context` or `--batch`.")
     }
+    try Self.requireFit(spec, layerBytes: keyBytes.addingReportingOverflow(valueBytes), backend)
     keys = try (0..<spec.layers).map { _ in try Self.buffer(keyBytes, backend) }
     values = try (0..<spec.layers).map { _ in try Self.buffer(valueBytes, backend) }
+  }
+
+  /// - Throws: `outOfMemory` that names the excess and the tokens that would fit, before anything is allocated.
+  private static func requireFit(
+    _ spec: KVCacheSpec, layerBytes: (partialValue: Int, overflow: Bool), _ backend: OpenCLBackend
+  ) throws {
+    let free = backend.freeMemoryBytes
+    let (bytes, overflow) = layerBytes.partialValue.multipliedReportingOverflow(by: spec.layers)
+    guard layerBytes.overflow || overflow || bytes > free else { return }
+    let whole = layerBytes.overflow || overflow ? Int.max : bytes
+    let blocks = Int(Double(spec.blocks) * Double(free) / Double(whole))
+    throw RetortError(
+      .outOfMemory,
+      "a KV cache of \(spec.blocks * spec.blockSize) tokens takes \(whole / 1_000_000) MB and "
+        + "\(free / 1_000_000) MB are free: \((whole - free) / 1_000_000) MB too much",
+      field: backend.device.name,
+      remedy: "Use a smaller `--context` or `--batch`; \(blocks * spec.blockSize) tokens would fit"
+        + (spec.dtype == .f32 ? ", twice as many with two bytes a number (`--compute bf16` or lean)." : "."))
   }
 
   private static func buffer(_ bytes: Int, _ backend: OpenCLBackend) throws -> OpenCLBuffer {

@@ -12,6 +12,8 @@ public final class OpenCLContext: @unchecked Sendable {
   private let cache: BinaryCache
   /// Where built programs are shared with the process's other contexts on the device.
   private let shared: SharedPrograms?
+  /// Bytes of a piece of a large write; nil writes as a whole.
+  private let pieceBytes: Int?
   private let state: Mutex<SendableBox<State>>
 
   private struct State {
@@ -20,6 +22,8 @@ public final class OpenCLContext: @unchecked Sendable {
     var log: CommandLog?
     /// Host memory that queued writes still read.
     var pending: [UnsafeMutableRawPointer] = []
+    /// Made with the first large write.
+    var upload: StagedUpload?
 
     /// Queues a command by `call`, which gets a place for the event where times are kept.
     mutating func enqueue(
@@ -54,8 +58,14 @@ public final class OpenCLContext: @unchecked Sendable {
   ///   - profiling: whether kernels' start and end times are kept for ``takeNanoseconds()``.
   ///   - cache: where built programs are kept. By default ``BinaryCache/standard``; where the driver keeps them
   ///     itself, its own cache and, within the process, all contexts of the device together.
-  public init(device: OpenCLDevice, profiling: Bool = false, cache: BinaryCache? = nil) throws {
+  ///   - pieceBytes: large writes go in pieces of this size through two buffers of pinned memory; 0 for none. By
+  ///     default 16 MiB on devices with memory of their own.
+  public init(
+    device: OpenCLDevice, profiling: Bool = false, cache: BinaryCache? = nil, pieceBytes: Int? = nil
+  ) throws {
     self.device = device
+    let piece = pieceBytes ?? (device.kind == .cpu ? 0 : StagedUpload.pieceBytes)
+    self.pieceBytes = piece > 0 ? piece : nil
     let driverKeeps = cache == nil && device.keepsCompiledKernels
     self.cache = cache ?? (driverKeeps ? BinaryCache(folder: nil) : .standard)
     shared = driverKeeps ? try SharedPrograms.of(device) : nil
@@ -76,6 +86,7 @@ public final class OpenCLContext: @unchecked Sendable {
     state.withLock { box in
       clFinish(box.value.queue)
       box.value.clearPending()
+      box.value.upload = nil
       box.value.log?.harvestAll()
       clReleaseCommandQueue(box.value.queue)
     }
@@ -124,20 +135,60 @@ public final class OpenCLContext: @unchecked Sendable {
     guard bytes.count > 0 else { return }
     try checkRange(offset, bytes.count, buffer)
     try state.withLock { box in
-      // Small writes are copied and do not wait; large ones are rare (weights) and block.
-      let small = bytes.count <= 1 << 20
-      var source = bytes.baseAddress
-      if small {
+      // Small writes are copied and do not wait; large ones are rare (weights): in pieces through pinned memory, or
+      // waited for.
+      if bytes.count <= 1 << 20 {
         let copy = UnsafeMutableRawPointer.allocate(byteCount: bytes.count, alignment: 64)
         copy.copyMemory(from: bytes.baseAddress ?? UnsafeRawPointer(copy), byteCount: bytes.count)
         box.value.pending.append(copy)
-        source = UnsafeRawPointer(copy)
+        return try write(
+          UnsafeRawBufferPointer(start: copy, count: bytes.count), to: buffer, at: offset, waits: false,
+          &box.value)
       }
-      try box.value.enqueue(.write(byteCount: bytes.count), "clEnqueueWriteBuffer", field: device.name) {
-        clEnqueueWriteBuffer(
-          $0, buffer.memory, cl_bool(small ? CL_FALSE : CL_TRUE), offset, bytes.count, source, 0, nil, $1)
+      guard let pieceBytes, let upload = upload(&box.value, pieceBytes) else {
+        return try write(bytes, to: buffer, at: offset, waits: true, &box.value)
       }
+      for first in stride(from: 0, to: bytes.count, by: pieceBytes) {
+        let count = min(pieceBytes, bytes.count - first)
+        let staged = upload.fill(UnsafeRawBufferPointer(rebasing: bytes[first..<(first + count)]))
+        try write(
+          UnsafeRawBufferPointer(start: staged, count: count), to: buffer, at: offset + first, waits: false,
+          &box.value, upload)
+      }
+      // The device starts on what it has while the next tensor is opened.
+      try OpenCLStatus.check(clFlush(box.value.queue), "clFlush", field: device.name)
     }
+  }
+
+  private func write(
+    _ bytes: UnsafeRawBufferPointer, to buffer: OpenCLBuffer, at offset: Int, waits: Bool,
+    _ state: inout State,
+    _ upload: StagedUpload? = nil
+  ) throws {
+    try state.enqueue(.write(byteCount: bytes.count), "clEnqueueWriteBuffer", field: device.name) {
+      queue, event in
+      var copy: cl_event?
+      let status = withUnsafeMutablePointer(to: &copy) {
+        clEnqueueWriteBuffer(
+          queue, buffer.memory, cl_bool(waits ? CL_TRUE : CL_FALSE), offset, bytes.count, bytes.baseAddress,
+          0, nil, upload == nil ? event : $0)
+      }
+      if let upload, let copy {
+        if let event {
+          clRetainEvent(copy)
+          event.pointee = copy
+        }
+        upload.reads(copy)
+      }
+      return status
+    }
+  }
+
+  private func upload(_ state: inout State, _ pieceBytes: Int) -> StagedUpload? {
+    if state.upload == nil {
+      state.upload = StagedUpload(context: handle, queue: state.queue, pieceBytes: pieceBytes)
+    }
+    return state.upload
   }
 
   /// Waits for all queued work and copies the buffer's bytes from `offset` on.
@@ -246,6 +297,7 @@ public final class OpenCLContext: @unchecked Sendable {
       let queue = try Self.makeQueue(handle, device, profiling: enabled)
       clFinish(box.value.queue)
       box.value.clearPending()
+      box.value.upload = nil
       box.value.log?.harvestAll()
       clReleaseCommandQueue(box.value.queue)
       box.value.queue = queue

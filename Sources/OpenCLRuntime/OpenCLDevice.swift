@@ -15,10 +15,10 @@ public struct OpenCLDevice: @unchecked Sendable {
   public let version: String
   public let openCLCVersion: String
   public let kind: Kind
-  /// Bytes of global memory.
-  public let memoryBytes: Int
-  /// Bytes of the largest single buffer.
-  public let maxAllocationBytes: Int
+  /// Bytes of global memory. May be lowered to leave some to others.
+  public var memoryBytes: Int
+  /// Bytes of the largest single buffer. May be lowered where a driver states more than it gives.
+  public var maxAllocationBytes: Int
   /// Bytes of local memory of a work-group.
   public let localMemoryBytes: Int
   public let computeUnits: Int

@@ -17,15 +17,18 @@ public enum ModelRegistry {
   /// Loads a decoder's weights onto a backend.
   ///
   /// - Parameter compute: how weights are kept; `.auto` is resolved by ``resolve(_:source:backend:)``.
-  /// - Throws: `unsupported` for an unknown architecture; `malformedFile` or `shapeMismatch` for a bad tensor.
+  /// - Throws: `unsupported` for an unknown architecture; `outOfMemory`, before anything is loaded, where the weights
+  ///   cannot fit; `malformedFile` or `shapeMismatch` for a bad tensor.
   public static func loadDecoder(
     _ source: ModelSource, backend: any Backend, compute: ComputeMode,
     progress: (@Sendable (Double) -> Void)? = nil
   ) throws -> any DecoderModel {
     let load = try decoder(source.configuration.architecture, file: source.path)
+    let compute = try resolve(compute, source: source, backend: backend)
+    try ModelMemory(source).requireFit(
+      compute, freeBytes: backend.freeMemoryBytes, device: backend.device.name, file: source.path)
     let loader = DecoderLoader(
-      source: source, configuration: source.configuration, backend: backend,
-      compute: try resolve(compute, source: source, backend: backend))
+      source: source, configuration: source.configuration, backend: backend, compute: compute)
     return try load(loader, progress)
   }
 

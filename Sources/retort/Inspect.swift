@@ -22,11 +22,8 @@ struct Inspect: ParsableCommand {
     let tokenizer = try tokenizerDescription(source)
     let c = source.configuration
     var types: [String: Int] = [:]
-    var fileBytes = 0
-    for tensor in source.tensors {
-      types[tensor.dtype.rawValue, default: 0] += 1
-      fileBytes += tensor.range.count
-    }
+    for tensor in source.tensors { types[tensor.dtype.rawValue, default: 0] += 1 }
+    let memory = ModelMemory(source)
     let cacheToken = KVCacheSpec(
       layers: c.layers, blocks: 1, blockSize: 1, kvHeads: c.kvHeads, headDim: c.headDim, dtype: .f16
     ).blockBytes
@@ -39,12 +36,12 @@ struct Inspect: ParsableCommand {
       ("intermediate_size", "intermediate size", c.intermediateSize),
       ("vocabulary_size", "vocabulary", c.vocabularySize), ("context_length", "context", c.contextLength),
       ("rope_base", "rope base", c.ropeBase), ("tokenizer", "tokenizer", tokenizer.name),
-      ("template", "chat template", tokenizer.template), ("weight_bytes", "weights in the file", fileBytes),
-      ("lean_bytes", "memory, lean", fileBytes),
-      // A byte a weight and a scale in Float32 for every 64.
-      ("int8_bytes", "memory, int8", source.parameterCount / 16 * 17),
-      ("bf16_bytes", "memory, bf16", source.parameterCount * 2),
-      ("f32_bytes", "memory, f32", source.parameterCount * 4),
+      ("template", "chat template", tokenizer.template),
+      ("weight_bytes", "weights in the file", memory.storedBytes),
+      ("lean_bytes", "memory, lean", memory.weightBytes(.lean)),
+      ("int8_bytes", "memory, int8", memory.weightBytes(.int8)),
+      ("bf16_bytes", "memory, bf16", memory.weightBytes(.bf16)),
+      ("f32_bytes", "memory, f32", memory.weightBytes(.f32)),
       ("cache_bytes_per_token", "cache per token (f16)", cacheToken),
     ]
     if json {

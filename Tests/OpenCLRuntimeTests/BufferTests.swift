@@ -74,4 +74,22 @@ import Testing
     }
     #expect(errorOf { _ = try context.floats(buffer, 5) }?.code == .invalidArgument)
   }
+
+  @Test func aLargeWriteGoesInPiecesAndLetsItsMemoryGo() throws {
+    let device = try OpenCLPlatforms.devices()[0]
+    let pieces = try OpenCLContext(device: device, pieceBytes: 300_001)
+    let count = 2_500_007
+    let buffer = try pieces.makeBuffer(byteCount: count + 64)
+    for round in 0..<3 {
+      var bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 9 &+ round) }
+      let expected = bytes
+      try bytes.withUnsafeBytes { try pieces.write($0, to: buffer, at: 13) }
+      for index in bytes.indices { bytes[index] = 0 }
+      var result = [UInt8](repeating: 1, count: count)
+      try result.withUnsafeMutableBytes { try pieces.read(buffer, at: 13, into: $0) }
+      #expect(result == expected)
+      // The next round's queue is another one.
+      try pieces.setProfiling(round == 0)
+    }
+  }
 }
