@@ -1,7 +1,8 @@
 // y = x Wᵀ + bias on CPU-class devices: one work-item computes whole panels of 32 columns.
 //
 //   x        [rows, K] float, rows x_stride elements apart, from element x_offset
-//   packed   [ceil(rows / TILE_ROWS), K, TILE_ROWS] float: x in tiles of rows (pack_rows)
+//   packed   by 256 k's (the last fewer): [ceil(rows / TILE_ROWS), k's, TILE_ROWS] float, x in tiles of rows
+//            (pack_rows); what an item reads of one is consecutive
 //   panels   W in panels of 32 columns (panel_formats.opencl)
 //   bias     [N] float from element bias_offset, read where has_bias
 //   y        [rows, N] float, rows y_stride elements apart, from element y_offset
@@ -11,11 +12,6 @@
 // each unpacks 256 k's of its panel to local memory and takes block_tiles tiles of rows through them. The sums of a
 // tile are in registers (register_tile.opencl, which comes before). Tunable: LANES, block_tiles.
 #define CHUNK 256u
-#if defined(__clang__) && defined(__has_builtin)
-#if __has_builtin(__builtin_prefetch)
-#define LANES_PREFETCH 1
-#endif
-#endif
 
 // Stores 32 columns of which `count` exist.
 void store_columns(float16 a, float16 b, global float *y, uint count) {
@@ -73,11 +69,9 @@ kernel void matmul_row(global const float *x, uint x_offset, global const uchar 
 #define UNPACKED(k, half) (unpacked + (k) * 32 + (half) * 16)
 #endif
 
-// Asks for `bytes` bytes from p on; a processor ignores addresses that are not there.
+// Asks for `bytes` bytes from p on.
 void fetch_ahead(global const uchar *p, uint bytes) {
-#ifdef LANES_PREFETCH
-  for (uint i = 0; i < bytes; i += 64) __builtin_prefetch((const void *)(size_t)(p + i), 0, 2);
-#endif
+  for (uint i = 0; i < bytes; i += 64) FETCH_LINE(p + i);
 }
 
 #define TILE_BEFORE(r)                                                       \
@@ -101,7 +95,8 @@ kernel void matmul_tile(global const float *packed, global const uchar *panels, 
   float edge[TILE_ROWS * TILE_COLUMNS], shift[32];
   const uint first = get_global_id(0) * 32;
   const uint first_tile = get_global_id(1) * block_tiles;
-  const uint last_tile = min(first_tile + block_tiles, (rows + TILE_ROWS - 1) / TILE_ROWS);
+  const uint all_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+  const uint last_tile = min(first_tile + block_tiles, all_tiles);
   global const uchar *panel = panels + get_global_id(0) * PANEL_BYTES(K);
   for (uint i = 0; i < 32; ++i) shift[i] = -0.0f;
   for (uint chunk = 0; chunk < K; chunk += CHUNK) {
@@ -126,10 +121,11 @@ kernel void matmul_tile(global const float *packed, global const uchar *panels, 
       const lanes bias0 = load_lanes(0, shift + part), bias1 = load_lanes(1, shift + part);
       for (uint tile = first_tile; tile < last_tile; ++tile) {
         const uint valid = min((uint)TILE_ROWS, rows - tile * TILE_ROWS);
-        global const float *source = packed + ((size_t)tile * K + chunk) * TILE_ROWS;
+        global const float *source = packed + ((size_t)chunk * all_tiles + tile * (end - chunk)) * TILE_ROWS;
         global float *corner = y + y_offset + (size_t)tile * TILE_ROWS * y_stride + first + part;
         fetch_ahead(ahead, share);
         ahead += share;
+        FETCH_TILE(corner, y_stride)
         EACH_ROW(TILE_ZERO)
         TILE_MULTIPLY(global, source, 1, TILE_ROWS, local, weights, TILE_COLUMNS, end - chunk)
         if (columns == TILE_COLUMNS) {
@@ -159,11 +155,11 @@ kernel void pack_rows(global const float *x, uint x_offset, uint x_stride, globa
   const uint k_first = get_global_id(1) * 256, k_last = min(k_first + 256, K);
   const uint valid = min((uint)TILE_ROWS, rows - tile * TILE_ROWS);
   global const float *in = x + x_offset + (size_t)tile * TILE_ROWS * x_stride;
-  global float *out = packed + (size_t)tile * K * TILE_ROWS;
-  for (uint k = k_first; k < k_last; ++k) {
+  global float *out = packed + ((size_t)k_first * get_global_size(0) + tile * (k_last - k_first)) * TILE_ROWS;
+  for (uint k = k_first; k < k_last; ++k, out += TILE_ROWS) {
 #pragma unroll
     for (uint r = 0; r < TILE_ROWS; ++r) {
-      out[(size_t)k * TILE_ROWS + r] = r < valid ? in[(size_t)r * x_stride + k] : 0.0f;
+      out[r] = r < valid ? in[(size_t)r * x_stride + k] : 0.0f;
     }
   }
 }

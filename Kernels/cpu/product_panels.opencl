@@ -2,8 +2,9 @@
 //
 //   a       element (i, k) at a_offset + i · a_row + k · a_term
 //   b       element (k, j) at b_offset + k · b_term + j · b_column
-//   packed  [ceil(m / TILE_ROWS), K, TILE_ROWS] float: rows of op(a), 0 beyond the last
-//   panels  [ceil(n / TILE_COLUMNS), K, TILE_COLUMNS] float: columns of op(b), 0 beyond the last
+//   packed  by 256 terms (the last fewer): [ceil(m / TILE_ROWS), terms, TILE_ROWS] float, rows of op(a), 0 beyond
+//           the last; what an item reads of one is consecutive, so it meets itself nowhere in the cache
+//   panels  likewise: [ceil(n / TILE_COLUMNS), terms, TILE_COLUMNS] float, columns of op(b)
 //   bias    [n] float from element bias_offset, read where has_bias
 //   y       [m, n] float, rows y_stride elements apart, from element y_offset; added to where accumulate
 // Order of sums: what is there plus the bias, then an element's terms by fma in the order of k. 256 terms at a time:
@@ -18,11 +19,11 @@ kernel void product_pack_left(global const float *a, uint a_offset, uint a_row, 
   const uint tile = get_global_id(0), first = get_global_id(1) * CHUNK, last = min(K, first + CHUNK);
   const uint rows = min((uint)TILE_ROWS, m - tile * TILE_ROWS);
   global const float *source = a + a_offset + (size_t)tile * TILE_ROWS * a_row;
-  global float *target = packed + (size_t)tile * K * TILE_ROWS;
-  for (uint k = first; k < last; ++k) {
+  global float *target = packed + ((size_t)first * get_global_size(0) + tile * (last - first)) * TILE_ROWS;
+  for (uint k = first; k < last; ++k, target += TILE_ROWS) {
 #pragma unroll
     for (uint i = 0; i < TILE_ROWS; ++i) {
-      target[(size_t)k * TILE_ROWS + i] = i < rows ? source[(size_t)i * a_row + (size_t)k * a_term] : 0.0f;
+      target[i] = i < rows ? source[(size_t)i * a_row + (size_t)k * a_term] : 0.0f;
     }
   }
 }
@@ -32,19 +33,19 @@ kernel void product_pack_right(global const float *b, uint b_offset, uint b_term
   const uint panel = get_global_id(0), first = get_global_id(1) * CHUNK, last = min(K, first + CHUNK);
   const uint columns = min((uint)TILE_COLUMNS, n - panel * TILE_COLUMNS);
   global const float *source = b + b_offset + (size_t)(panel * TILE_COLUMNS) * b_column;
-  global float *target = panels + (size_t)panel * K * TILE_COLUMNS;
+  global float *target = panels + ((size_t)first * get_global_size(0) + panel * (last - first)) * TILE_COLUMNS;
   if (b_column == 1 && columns == TILE_COLUMNS) {
-    for (uint k = first; k < last; ++k) {
+    for (uint k = first; k < last; ++k, target += TILE_COLUMNS) {
       global const float *line = source + (size_t)k * b_term;
-      store_lanes(load_lanes(0, line), 0, target + (size_t)k * TILE_COLUMNS);
-      store_lanes(load_lanes(1, line), 1, target + (size_t)k * TILE_COLUMNS);
+      store_lanes(load_lanes(0, line), 0, target);
+      store_lanes(load_lanes(1, line), 1, target);
     }
     return;
   }
-  for (uint k = first; k < last; ++k) {
+  for (uint k = first; k < last; ++k, target += TILE_COLUMNS) {
     global const float *line = source + (size_t)k * b_term;
     for (uint j = 0; j < TILE_COLUMNS; ++j) {
-      target[(size_t)k * TILE_COLUMNS + j] = j < columns ? line[(size_t)j * b_column] : 0.0f;
+      target[j] = j < columns ? line[(size_t)j * b_column] : 0.0f;
     }
   }
 }
@@ -72,8 +73,9 @@ kernel void product_tiles(global const float *packed, global const float *panels
                           uint bias_offset, int has_bias, global float *y, uint y_offset, uint y_stride,
                           int accumulate, uint m, uint n, uint K, uint block_tiles, uint block_panels) {
   const uint first_tile = get_global_id(1) * block_tiles, first_panel = get_global_id(0) * block_panels;
-  const uint last_tile = min(first_tile + block_tiles, (m + TILE_ROWS - 1) / TILE_ROWS);
-  const uint last_panel = min(first_panel + block_panels, (n + TILE_COLUMNS - 1) / TILE_COLUMNS);
+  const uint all_tiles = (m + TILE_ROWS - 1) / TILE_ROWS, all_panels = (n + TILE_COLUMNS - 1) / TILE_COLUMNS;
+  const uint last_tile = min(first_tile + block_tiles, all_tiles);
+  const uint last_panel = min(first_panel + block_panels, all_panels);
   float edge[TILE_ROWS * TILE_COLUMNS];
   uint chunk = 0;
   // Once where there are no terms: the start is the result.
@@ -81,7 +83,7 @@ kernel void product_tiles(global const float *packed, global const float *panels
     const uint terms = min(CHUNK, K - chunk);
     for (uint panel = first_panel; panel < last_panel; ++panel) {
       const uint columns = min((uint)TILE_COLUMNS, n - panel * TILE_COLUMNS);
-      global const float *right = panels + ((size_t)panel * K + chunk) * TILE_COLUMNS;
+      global const float *right = panels + ((size_t)chunk * all_panels + panel * terms) * TILE_COLUMNS;
       lanes bias0 = (lanes)(-0.0f), bias1 = (lanes)(-0.0f);
       if (has_bias && chunk == 0) {
         global const float *shift = bias + bias_offset + panel * TILE_COLUMNS;
@@ -91,7 +93,7 @@ kernel void product_tiles(global const float *packed, global const float *panels
       }
       for (uint tile = first_tile; tile < last_tile; ++tile) {
         const uint valid = min((uint)TILE_ROWS, m - tile * TILE_ROWS);
-        global const float *left = packed + ((size_t)tile * K + chunk) * TILE_ROWS;
+        global const float *left = packed + ((size_t)chunk * all_tiles + tile * terms) * TILE_ROWS;
         global float *corner = y + y_offset + (size_t)tile * TILE_ROWS * y_stride + panel * TILE_COLUMNS;
         EACH_ROW(TILE_ZERO)
         if (accumulate || chunk > 0) {
@@ -105,6 +107,7 @@ kernel void product_tiles(global const float *packed, global const float *panels
           }
         }
         EACH_ROW(TILE_BIAS)
+        FETCH_TILE(corner + (size_t)TILE_ROWS * y_stride, y_stride)
         TILE_MULTIPLY(global, left, 1, TILE_ROWS, global, right, TILE_COLUMNS, terms)
         if (columns == TILE_COLUMNS) {
           EACH_ROW(TILE_STORE)

@@ -21,6 +21,24 @@ typedef float16 lanes;
 #define EACH_ROW(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11)
 #endif
 
+// FETCH_LINE(p) asks for the cache line at p; a processor ignores addresses that are not there. FETCH_TILE(p, stride)
+// asks for the rows of the sums that come next: they lie `stride` floats apart, which no hardware guesses.
+#if defined(__clang__) && defined(__has_builtin)
+#if __has_builtin(__builtin_prefetch)
+#define FETCH_LINE(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
+#endif
+#endif
+#ifndef FETCH_LINE
+#define FETCH_LINE(p)
+#endif
+#define FETCH_ROW(r) FETCH_LINE(tile_next + (size_t)r * tile_stride);
+#define FETCH_TILE(p, stride)               \
+  {                                         \
+    global const float *tile_next = p;      \
+    const size_t tile_stride = stride;      \
+    EACH_ROW(FETCH_ROW)                     \
+  }
+
 #define TILE_ZERO(r) lanes a##r = (lanes)(0.0f), b##r = (lanes)(0.0f);
 #define TILE_FMA(r)                                          \
   {                                                          \

@@ -3,6 +3,14 @@ import Dispatch
 import Foundation
 import Kernels
 
+/// Work on registers alone, in rounds, on all compute units.
+struct ArithmeticLoop {
+  let flopsPerRound: Double
+  let run: (Int) throws -> Void
+  /// - Throws: `deviceFailure` where the device reckoned wrong.
+  let check: () throws -> Void
+}
+
 /// Measurements; each takes at most a few tenths of a second.
 extension DeviceProbe {
   /// Seconds that repeating a measurement may take, and the least of a run that is believed.
@@ -26,9 +34,9 @@ extension DeviceProbe {
       measuredAt: ISO8601DateFormatter().string(from: Date()))
   }
 
-  private var now: Double { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 }
+  var now: Double { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 }
 
-  private func seconds(_ body: () throws -> Void) throws -> Double {
+  func seconds(_ body: () throws -> Void) throws -> Double {
     let start = now
     try body()
     try context.finish()
@@ -84,12 +92,23 @@ extension DeviceProbe {
 
   /// GFLOP/s of chains of multiply-adds on all compute units, with the vectors that do best.
   private func arithmeticRate(half: Bool) throws -> Double {
-    // Twelve chains fill the registers: which vectors fit them follows from the processor's width.
-    let widths = device.kind == .cpu ? [8, 16] : half ? [1, 2] : [1]
-    return try widths.map { try arithmeticRate(half: half, lanes: $0) }.max() ?? 0
+    try vectorWidths(half: half).map { lanes in
+      let loop = try multiplyAdds(half: half, lanes: lanes)
+      let rate = try rate(loop, limit: 1 << 24)
+      try loop.check()
+      return rate
+    }.max() ?? 0
   }
 
-  private func arithmeticRate(half: Bool, lanes: Int) throws -> Double {
+  /// Twelve chains fill the registers: which vectors fit them follows from the processor's width.
+  private func vectorWidths(half: Bool) -> [Int] { device.kind == .cpu ? [8, 16] : half ? [1, 2] : [1] }
+
+  private func rate(_ loop: ArithmeticLoop, limit: Int) throws -> Double {
+    let rounds = try calibrated(64, limit: limit, loop.run)
+    return loop.flopsPerRound * Double(rounds) / (try fastest { try loop.run(rounds) }) / 1e9
+  }
+
+  private func multiplyAdds(half: Bool, lanes: Int) throws -> ArithmeticLoop {
     let kernel = try ratesProgram(vector: lanes, half: half).kernel("probe_multiply_add")
     let group = device.kind == .cpu ? 1 : 256
     let items = group * device.computeUnits * (device.kind == .cpu ? 4 : 16)
@@ -101,33 +120,46 @@ extension DeviceProbe {
         [.buffer("sums", sums), .float("a", 0.5), .float("b", 0.5), .uint("rounds", UInt32(rounds))],
         global: (items, 1, 1), local: (group, 1, 1))
     }
-    let rounds = try calibrated(64, limit: 1 << 24) { try run($0) }
-    let time = try fastest { try run(rounds) }
-    var first = [UInt8](repeating: 0, count: elementBytes)
-    try first.withUnsafeMutableBytes { try context.read(sums, into: $0) }
-    // 12, in the element's own bits.
-    guard first == (half ? [0x00, 0x4A] : [0, 0, 0x40, 0x41]) else {
-      throw RetortError(
-        .deviceFailure, "a chain of multiply-adds ends at bytes \(first), not at 12",
-        remedy: "Update the driver.")
+    return ArithmeticLoop(flopsPerRound: 2 * 24 * Double(lanes * items), run: run) {
+      var first = [UInt8](repeating: 0, count: elementBytes)
+      try first.withUnsafeMutableBytes { try context.read(sums, into: $0) }
+      // 12, in the element's own bits.
+      guard first == (half ? [0x00, 0x4A] : [0, 0, 0x40, 0x41]) else {
+        throw RetortError(
+          .deviceFailure, "a chain of multiply-adds ends at bytes \(first), not at 12",
+          remedy: "Update the driver.")
+      }
     }
-    return 2 * 24 * Double(lanes * items) * Double(rounds) / time / 1e9
   }
 
   /// GFLOP/s of `mma.sync` m16n8k16 from registers.
-  private func matrixRate() throws -> Double {
+  private func matrixRate() throws -> Double { try rate(matrixProducts(), limit: 1 << 20) }
+
+  private func matrixProducts() throws -> ArithmeticLoop {
     let kernel = try instructionKernel("probe_mma", macro: "PROBE_MMA")
     let (group, warp) = (256, 32)
     let items = group * device.computeUnits * 8
     let y = try context.makeBuffer(byteCount: items * 16)
-    let run = { (rounds: Int) in
-      try context.launch(
-        kernel, [.buffer("y", y), .uint("ones", Self.onesOfBF16), .uint("rounds", UInt32(rounds))],
-        global: (items, 1, 1), local: (group, 1, 1))
+    let flops = 8 * 2 * 16 * 8 * 16 * Double(items / warp)
+    return ArithmeticLoop(
+      flopsPerRound: flops,
+      run: { rounds in
+        try context.launch(
+          kernel, [.buffer("y", y), .uint("ones", Self.onesOfBF16), .uint("rounds", UInt32(rounds))],
+          global: (items, 1, 1), local: (group, 1, 1))
+      }, check: {})
+  }
+
+  /// The fastest arithmetic of `kind`, and how many of its rounds take about `leastRun`.
+  func arithmetic(_ kind: ArithmeticMeter.Kind) throws -> (loop: ArithmeticLoop, rounds: Int) {
+    if kind == .matrixBF16 {
+      let loop = try matrixProducts()
+      return (loop, try calibrated(64, limit: 1 << 20, loop.run))
     }
-    let rounds = try calibrated(64, limit: 1 << 20) { try run($0) }
-    let time = try fastest { try run(rounds) }
-    return 8 * 2 * 16 * 8 * 16 * Double(items / warp) * Double(rounds) / time / 1e9
+    let loops = try vectorWidths(half: false).map { try multiplyAdds(half: false, lanes: $0) }
+    let rated = try loops.map { (loop: $0, rate: try rate($0, limit: 1 << 24)) }
+    guard let best = rated.max(by: { $0.rate < $1.rate })?.loop else { preconditionFailure("no width") }
+    return (best, try calibrated(64, limit: 1 << 24, best.run))
   }
 
   /// Microseconds of a launch by this host layer.

@@ -105,6 +105,20 @@ final class BufferPool: @unchecked Sendable {
         "\(capacity) bytes beside \(used.liveBytes) in use are over the device's \(device.memoryBytes)",
         field: device.name, remedy: "Use a smaller batch or context, `--compute lean`, or another device.")
     }
+    let memory = try makeMemory(capacity)
+    state.withLock { box in
+      box.value.statistics.created += 1
+      box.value.statistics.liveBytes += capacity
+    }
+    return memory
+  }
+
+  private func makeMemory(_ capacity: Int) throws -> cl_mem {
+    if device.kind == .cpu, capacity >= LargePages.smallestBytes,
+      let memory = LargePages.makeBuffer(context, byteCount: capacity)
+    {
+      return memory
+    }
     var status: cl_int = 0
     var memory = clCreateBuffer(context, cl_mem_flags(CL_MEM_READ_WRITE), capacity, nil, &status)
     if status != CL_SUCCESS {
@@ -113,10 +127,6 @@ final class BufferPool: @unchecked Sendable {
     }
     guard status == CL_SUCCESS, let memory else {
       throw OpenCLStatus.error(status, "clCreateBuffer of \(capacity) bytes", field: device.name)
-    }
-    state.withLock { box in
-      box.value.statistics.created += 1
-      box.value.statistics.liveBytes += capacity
     }
     return memory
   }

@@ -11,8 +11,9 @@ struct BenchGEMM: ParsableCommand {
     commandName: "gemm", abstract: "Rates of square matrix products beside the device's measured peak.",
     discussion: """
       'matmul' multiplies with stored weights, as models do; 'product' takes the three forms of training. The peak is \
-      what chains of multiply-adds on registers reach on the device, measured before and after; the higher counts. For \
-      --backend cpu it is that of the first OpenCL device that is a processor.
+      what chains of multiply-adds on registers reach on the device (with --precision bf16 on NVIDIA's GPUs: what \
+      mma.sync reaches), measured before and after every run and for as long. For --backend cpu it is that of the \
+      first OpenCL device that is a processor.
 
       Example: retort bench gemm --backend opencl --sizes 1024,2048,4096
       """)
@@ -21,7 +22,7 @@ struct BenchGEMM: ParsableCommand {
   var sizes = "1024,2048,4096"
   @Option(help: "What weights and products are kept in: f32 or bf16.")
   var precision: TrainingPrecision = .f32
-  @Option(help: "Runs of each product; the fastest counts.")
+  @Option(help: "Runs of each product at least, and a second; the fastest rate and the middle share are printed.")
   var repeats = 5
   @OptionGroup var options: RunOptions
 
@@ -29,6 +30,8 @@ struct BenchGEMM: ParsableCommand {
     let name: String
     let size: Int
     let gigaflops: Double
+    /// Of the peak right before and after; the middle one of all runs.
+    let share: Double?
   }
 
   func run() throws {
@@ -40,26 +43,72 @@ struct BenchGEMM: ParsableCommand {
     }
     guard (1...1000).contains(repeats) else { throw ValidationError("Give --repeats from 1 to 1000.") }
     let backend = try options.makeTrainingBackend()
-    let device = try probedDevice(backend)
-    let before = try device.flatMap(Self.peak)
-    let lines = try sizes.flatMap { try Self.measure($0, precision.dtype, repeats: repeats, backend) }
-    let peak = try device.flatMap(Self.peak).map { max($0, before ?? 0) }
-    try report(lines, peak, device)
+    let meter = try Meter(backend, device: options.device?.single(), precision)
+    let lines = try sizes.flatMap { try Self.measure($0, precision.dtype, repeats: repeats, backend, meter) }
+    try report(lines, meter)
   }
 
-  /// The device whose peak counts: the backend's own, or the first processor.
-  private func probedDevice(_ backend: any Backend) throws -> OpenCLDevice? {
-    if backend is OpenCLBackend { return try RunOptions.openCLDevice(options.device?.single()) }
-    return (try? OpenCLPlatforms.devices())?.first { $0.kind == .cpu }
+  /// The arithmetic beside which products are measured: the backend's device's, or that of the first processor.
+  private final class Meter {
+    let device: OpenCLDevice
+    let isMatrix: Bool
+    private let meter: ArithmeticMeter
+    private(set) var best = 0.0
+
+    init?(_ backend: any Backend, device number: Int?, _ precision: TrainingPrecision) throws {
+      let found =
+        backend is OpenCLBackend
+        ? try RunOptions.openCLDevice(number) : (try? OpenCLPlatforms.devices())?.first { $0.kind == .cpu }
+      guard let found else { return nil }
+      device = found
+      let kernels = (backend as? OpenCLBackend)?.features.warpInstructions
+      isMatrix = precision == .bf16 && kernels == .ptx
+      meter = try ArithmeticMeter(device, isMatrix ? .matrixBF16 : .f32)
+    }
+
+    func gigaflops(over seconds: Double) throws -> Double {
+      let rate = try meter.gigaflops(over: seconds)
+      best = max(best, rate)
+      return rate
+    }
   }
 
-  private static func peak(_ device: OpenCLDevice) throws -> Double? {
-    try DeviceProbe(device).measure().rates?.f32Gigaflops.value
-  }
+  /// Seconds that products of one form run between two looks at the peak; short, since a shared processor's speed
+  /// changes within tenths of a second.
+  private static let stretch = 0.012
+  /// Seconds that a product is measured for at least.
+  private static let least = 1.0
 
   private static func measure(
-    _ n: Int, _ precision: DType, repeats: Int, _ backend: any Backend & TrainingBackend
+    _ n: Int, _ precision: DType, repeats: Int, _ backend: any Backend & TrainingBackend, _ meter: Meter?
   ) throws -> [Line] {
+    let flops = 2 * Double(n) * Double(n) * Double(n)
+    return try forms(n, precision, backend).map { name, product in
+      // Builds kernels; then how many products make a stretch.
+      _ = try seconds(backend, 1, product)
+      let once = try seconds(backend, 1, product)
+      let count = max(1, min(1024, Int(stretch / once)))
+      let length = max(stretch, once)
+      var (best, shares) = (Double.infinity, [Double]())
+      var before = try meter?.gigaflops(over: length)
+      let started = DispatchTime.now().uptimeNanoseconds
+      var runs = 0
+      while runs < repeats || Double(DispatchTime.now().uptimeNanoseconds - started) / 1e9 < least {
+        runs += 1
+        let time = try seconds(backend, count, product) / Double(count)
+        let after = try meter?.gigaflops(over: length)
+        if let before, let after { shares.append(flops / time / 1e9 / ((before + after) / 2)) }
+        best = min(best, time)
+        before = after
+      }
+      let middle = shares.isEmpty ? nil : shares.sorted()[shares.count / 2]
+      return Line(name: name, size: n, gigaflops: flops / best / 1e9, share: middle)
+    }
+  }
+
+  private static func forms(_ n: Int, _ precision: DType, _ backend: any Backend & TrainingBackend) throws
+    -> [(String, () throws -> Tensor)]
+  {
     // Small whole numbers: every sum is exact, and no value is subnormal.
     let values = (0..<(n * n)).map { Float($0 % 7) - 3 }
     let (x, w) = (try backend.upload(values, shape: [n, n]), try backend.upload(values, shape: [n, n]))
@@ -74,46 +123,47 @@ struct BenchGEMM: ParsableCommand {
       try backend.product(
         x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil, precision: precision)
     }
-    let forms: [(String, () throws -> Tensor)] = [
+    return [
       ("matmul", { try backend.matmul(x, weight, bias: nil) }),
       ("product x Wᵀ", { try product(false, true) }),
       ("product dY W", { try product(false, false) }),
       ("product dYᵀ x", { try product(true, false) }),
     ]
-    var best = [Double](repeating: .infinity, count: forms.count)
-    for round in 0...repeats {
-      for (index, form) in forms.enumerated() {
-        let start = DispatchTime.now().uptimeNanoseconds
-        _ = try form.1()
-        try backend.synchronize()
-        // The first round builds kernels.
-        let time = Double(DispatchTime.now().uptimeNanoseconds - start)
-        if round > 0 { best[index] = min(best[index], time) }
-      }
-    }
-    let flops = 2 * Double(n) * Double(n) * Double(n)
-    return zip(forms, best).map { Line(name: $0.0, size: n, gigaflops: flops / $1) }
   }
 
-  private func report(_ lines: [Line], _ peak: Double?, _ device: OpenCLDevice?) throws {
+  private static func seconds(_ backend: any Backend, _ count: Int, _ body: () throws -> Tensor) throws
+    -> Double
+  {
+    let start = DispatchTime.now().uptimeNanoseconds
+    for _ in 0..<count { _ = try body() }
+    try backend.synchronize()
+    return max(1e-9, Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9)
+  }
+
+  private func report(_ lines: [Line], _ meter: Meter?) throws {
+    let peak = meter.map { $0.isMatrix ? "mma.sync bf16" : "f32" }
     if options.json {
       var object: [String: Any] = [
-        "products": lines.map {
-          ["form": $0.name, "size": $0.size, "gflops": $0.gigaflops] as [String: Any]
+        "products": lines.map { line in
+          var fields: [String: Any] = ["form": line.name, "size": line.size, "gflops": line.gigaflops]
+          fields["share_of_peak"] = line.share
+          return fields
         }
       ]
-      object["peak_gflops_f32"] = peak
+      object["peak"] = peak
+      object["peak_gflops"] = meter?.best
       return Output.write(try Output.json(object))
     }
-    Output.write("product              size   GFLOP/s   share of the f32 peak\n")
+    Output.write("product              size   GFLOP/s   of the peak then\n")
     for line in lines {
-      let share = peak.map { String(format: "%.0f%%", line.gigaflops / $0 * 100) } ?? "–"
+      let share = line.share.map { String(format: "%.0f%%", $0 * 100) } ?? "–"
       Output.write(
         line.name.padding(toLength: 18, withPad: " ", startingAt: 0)
           + String(format: "%7d %9.1f   ", line.size, line.gigaflops) + share + "\n")
     }
-    if let peak, let device {
-      Output.write(String(format: "measured peak: %.0f GFLOP/s (f32, %@)\n", peak, device.name as NSString))
+    if let meter, let peak {
+      Output.write(
+        String(format: "highest peak: %.0f GFLOP/s (\(peak), %@)\n", meter.best, meter.device.name as NSString))
     }
   }
 
