@@ -12,6 +12,7 @@
 // each unpacks 256 k's of its panel to local memory and takes block_tiles tiles of rows through them. The sums of a
 // tile are in registers (register_tile.opencl, which comes before). Tunable: LANES, block_tiles.
 #define CHUNK 256u
+#define FETCH_TERMS 32u
 
 // Stores 32 columns of which `count` exist.
 void store_columns(float16 a, float16 b, global float *y, uint count) {
@@ -69,11 +70,6 @@ kernel void matmul_row(global const float *x, uint x_offset, global const uchar 
 #define UNPACKED(k, half) (unpacked + (k) * 32 + (half) * 16)
 #endif
 
-// Asks for `bytes` bytes from p on.
-void fetch_ahead(global const uchar *p, uint bytes) {
-  for (uint i = 0; i < bytes; i += 64) FETCH_LINE(p + i);
-}
-
 #define TILE_BEFORE(r)                                                       \
   if (r < valid) {                                                           \
     a##r = load_lanes(0, corner + (size_t)r * y_stride) + a##r;              \
@@ -108,10 +104,13 @@ kernel void matmul_tile(global const float *packed, global const uchar *panels, 
         vstore16(w1, 0, UNPACKED(kk - chunk, 1));
       })
     }
-    // What follows in memory comes next: the panel's next k's, or the next panel, a share for every tile.
-    global const uchar *ahead = panel + PANEL_BYTES(K) / K * min(end, K);
-    const uint share =
-        (uint)(PANEL_BYTES(K) / K * (end - chunk)) / (last_tile - first_tile) * TILE_COLUMNS / 32 / 64 * 64 + 64;
+    // What follows in memory comes next: the panel's next k's, or the next panel; some lines of it every FETCH_TERMS,
+    // since a burst of them would keep the tile's own reads waiting.
+    global const uchar *ahead = panel + PANEL_BYTES(K) / K * end;
+    const uint next_terms = min(CHUNK, end < K ? K - end : K);
+    const uint steps =
+        (last_tile - first_tile) * (32 / TILE_COLUMNS) * ((end - chunk + FETCH_TERMS - 1) / FETCH_TERMS);
+    const uint lines = ((uint)(PANEL_BYTES(K) / K) * next_terms / 64 + steps - 1) / steps;
     if (has_bias && end == K) {
       for (uint i = 0; i < min(32u, N - first); ++i) shift[i] = bias[bias_offset + first + i];
     }
@@ -123,11 +122,14 @@ kernel void matmul_tile(global const float *packed, global const uchar *panels, 
         const uint valid = min((uint)TILE_ROWS, rows - tile * TILE_ROWS);
         global const float *source = packed + ((size_t)chunk * all_tiles + tile * (end - chunk)) * TILE_ROWS;
         global float *corner = y + y_offset + (size_t)tile * TILE_ROWS * y_stride + first + part;
-        fetch_ahead(ahead, share);
-        ahead += share;
         FETCH_TILE(corner, y_stride)
         EACH_ROW(TILE_ZERO)
-        TILE_MULTIPLY(global, source, 1, TILE_ROWS, local, weights, TILE_COLUMNS, end - chunk)
+        for (uint k = 0; k < end - chunk; k += FETCH_TERMS) {
+          for (uint i = 0; i < lines; ++i, ahead += 64) FETCH_LINE(ahead);
+          const uint terms = min(FETCH_TERMS, end - chunk - k);
+          TILE_MULTIPLY(global, source + k * TILE_ROWS, 1, TILE_ROWS, local, weights + k * TILE_COLUMNS,
+                        TILE_COLUMNS, terms)
+        }
         if (columns == TILE_COLUMNS) {
           if (chunk > 0) {
             EACH_ROW(TILE_BEFORE)

@@ -22,7 +22,7 @@ struct BenchGEMM: ParsableCommand {
   var sizes = "1024,2048,4096"
   @Option(help: "What weights and products are kept in: f32 or bf16.")
   var precision: TrainingPrecision = .f32
-  @Option(help: "Runs of each product at least, and a second; the fastest rate and the middle share are printed.")
+  @Option(help: "Runs of each product at least, half a second too; the fastest rate and the middle share are printed.")
   var repeats = 5
   @OptionGroup var options: RunOptions
 
@@ -77,7 +77,7 @@ struct BenchGEMM: ParsableCommand {
   /// changes within tenths of a second.
   private static let stretch = 0.012
   /// Seconds that a product is measured for at least.
-  private static let least = 1.0
+  private static let least = 0.5
 
   private static func measure(
     _ n: Int, _ precision: DType, repeats: Int, _ backend: any Backend & TrainingBackend, _ meter: Meter?
