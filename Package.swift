@@ -42,7 +42,9 @@ let testTargets: [Module] = [
   Module(name: "CommandTests", modules: ["retort"]),
   Module(
     name: "OperationTests",
-    modules: ["Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "DeviceCheck"]),
+    modules: [
+      "Kernels", "Basics", "Tensors", "CPUBackend", "OpenCLBackend", "OpenCLRuntime", "DeviceCheck",
+    ]),
   Module(
     name: "GenerationTests",
     modules: [

@@ -16,6 +16,7 @@ SCALES = {
         "prompt": 2048, "generate": 64, "decode_prompt": 512, "batch": "1,32", "step_tokens": 2048, "pairs": 128, "label_batch": 64,
         "max_tokens": 128, "train_steps": 50, "train_batch": 32, "train_length": 128,
         "models": ["smollm2-135m", "qwen2.5-coder-1.5b"], "check": [],
+        "tune": ["--family", "matmul_mma,product_mma,attention_mma", "--budget", 60],
     },
     # The same steps in seconds each, to rehearse the script on a processor.
     "small": {
@@ -23,6 +24,8 @@ SCALES = {
         "rows": 64, "width": 256, "parameters": 100_000, "shape": "tiny", "prompt": 64, "generate": 8, "decode_prompt": 16,
         "batch": "1,2", "step_tokens": 512, "pairs": 2, "label_batch": 2, "max_tokens": 24, "train_steps": 1, "train_batch": 2,
         "train_length": 16, "models": ["smollm2-135m"], "check": ["--operation", "rms_norm"],
+        # What is found at a rehearsal is not kept.
+        "tune": ["--family", "product.,elementwise", "--budget", 1, "--dry-run"],
     },
 }
 
@@ -51,6 +54,8 @@ class Step:
     command: Callable[[], list]
     read: Callable[[str], dict] = read_json
     needs: tuple = ()
+    # Whether all else counts without it: its failure is told and the exit code stays 0.
+    optional: bool = False
     # Files that must be there, with what to do where they are not.
     files: dict = field(default_factory=dict)
     prepare: Callable[[dict], None] = lambda records: None
@@ -86,6 +91,8 @@ class Plan:
     def device_steps(self):
         number = ["--device", self.arguments.device] if self.arguments.device else []
         self.retort("devices", 30, "devices", "--probe", *number, device=False)
+        # Before the check, so that it is what was found that is checked and measured.
+        self.retort("tune", 110, "tune", *number, *self.sizes["tune"], device=False, optional=True)
         self.retort("check-device", 90, "check-device", *number, *self.sizes["check"], device=False)
 
     def kernel_steps(self):

@@ -102,6 +102,20 @@ def number(value):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def tuned(records):
+    """What the launch parameters were measured to be, and how much faster than the shipped ones."""
+    told = result(records, "tune")
+    if not told:
+        return ["Launch parameters: those of the tables that were there, as no search ended.", ""]
+    lines = []
+    for finding in told.get("findings", []):
+        if "failure" not in finding and finding["best"] != finding["default"]:
+            best = " ".join(f"{name}={value}" for name, value in sorted(finding["best"].items()))
+            gain = finding["default_microseconds"] / finding["microseconds"] - 1
+            lines.append(f"- {finding['kernel']} {finding['class']}: {best}, {gain:+.0%}")
+    return ["Launch parameters found to be faster than the shipped ones:", "", *(lines or ["- none"]), ""]
+
+
 def markdown(rows, failures, records):
     torch = next((r["result"] for r in records.values() if r and r.get("side") == "torch" and r.get("result", {}).get("torch")), {})
     check = result(records, "check-device") or {}
@@ -109,6 +123,7 @@ def markdown(rows, failures, records):
              f"driver {check.get('driver', '—')}", ""]
     if "cases" in check:
         lines += [f"Operations checked: {check['passed']} of {check['cases']} cases pass.", ""]
+    lines += tuned(records)
     lines += ["| what | unit | Retort | peer | against | ratio | target |", "|---|---|---:|---:|---|---:|---:|"]
     for r in rows:
         mark = "" if r["target"] is None or r["ratio"] is None else (" ✓" if r["ratio"] >= r["target"] else " ✗")

@@ -27,6 +27,9 @@
 // result's bits. Local memory: 4 · KEYS · (DIM + 8) bytes.
 // Check: -DDIM=64,128 -DQUERIES=16,64 -DDIRECT=0,1
 // Check: -DDIM=80 -DQUERIES=64 -DDIRECT=1
+// What else tables may ask for (Attention+Tuning.swift), with the heads that take most registers:
+// Check: -DDIM=128 -DKEYS=32,64 -DQUERIES=32,128 -DDIRECT=0,1
+// Check: -DDIM=128 -DKEYS=32 -DQUERIES=16 -DDIRECT=0
 #ifndef QUERIES
 #define QUERIES 16
 #endif

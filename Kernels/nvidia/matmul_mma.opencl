@@ -17,25 +17,40 @@
 // bank conflicts and without `ldmatrix`.
 //
 // matmul_operand: x to operand. Launch: (4 · spans, 8 · row tiles) items; row tiles beyond the last row become zero.
-// matmul_mma: many rows. A group of 32 · WARPS_N · WARPS_X items has WARPS_N · 64 columns and WARPS_X · 64 rows, a
-//   warp 64 × 64; tiles of 32 k's pass through a ring of STAGES buffers in local memory. Later chunks are added to y.
+// matmul_mma: many rows. A group of 32 · WARPS_N · WARPS_X items has WARPS_N · 64 columns and WARPS_X · WARP_ROWS rows,
+//   a warp 64 × WARP_ROWS; tiles of 32 k's pass through a ring of STAGES buffers in local memory. Later chunks are added
+//   to y.
 //   Launch: groups in one dimension, ceil(N / columns) · ceil(rows / rows of a group); BAND groups of rows lie
 //   together, so that groups at work at one time share what the second-level cache holds.
 // matmul_mma_rows: up to 8 · ROW_TILES rows. A warp has 16 · COLUMN_TILES columns, all rows and one chunk; SPLITS warps
 //   side by side have the chunks of their columns and add their sums in order. Weights go straight to registers, DEPTH
-//   spans ahead. Launch: ceil(N / (16 · COLUMN_TILES · WARPS / SPLITS)) groups of 32 · WARPS items.
-// Tunable: WARPS_N, WARPS_X, STAGES, BAND; COLUMN_TILES, WARPS, DEPTH. Local memory: STAGES · (WARPS_N + WARPS_X) ·
-// 4 KiB, and WARPS · ROW_TILES · 512 bytes.
-// Spills are matmul_mma on sm_80 alone, where whether a few registers are left depends on the compiler.
-// Check: -DFORMAT=1,2,3,4,7,8,9,10 -DWARPS_N=2 -DWARPS_X=2 -DSTAGES=3 -DROW_TILES=1,2 -DSPLITS=4 | spills 168
-// Check: -DFORMAT=1,2,3,4,7,8,9,10 -DWARPS_N=2 -DWARPS_X=4 -DSTAGES=2 -DROW_TILES=8 -DCOLUMN_TILES=2 -DSPLITS=1 | spills 168
+//   spans ahead: AHEAD, less where a span takes more registers.
+//   Launch: ceil(N / (16 · COLUMN_TILES · WARPS / SPLITS)) groups of 32 · WARPS items.
+// PART leaves out what a launch does not need, since these kernels take long to build: 1 matmul_operand alone, 2
+// matmul_mma, 3 matmul_mma_rows.
+// Tunable: WARPS_N, WARPS_X, WARP_ROWS (32 or 64), STAGES, BAND; COLUMN_TILES, WARPS (a multiple of SPLITS), AHEAD.
+// Local memory: STAGES · (64 · WARPS_N + WARP_ROWS · WARPS_X) · 64 bytes, and WARPS · ROW_TILES · 512.
+// Spills are matmul_mma on sm_80 and a few shapes that tables may ask for; whether some registers are left depends on
+// the compiler.
+// Check: -DFORMAT=1,2,3,4,7,8,9,10 -DWARPS_N=2 -DWARPS_X=2 -DWARP_ROWS=64 -DSTAGES=3 -DROW_TILES=1,2 -DSPLITS=4 | spills 168
+// Check: -DFORMAT=1,2,3,4,7,8,9,10 -DWARPS_N=2 -DWARPS_X=4 -DWARP_ROWS=64 -DSTAGES=2 -DROW_TILES=8 -DCOLUMN_TILES=2 -DSPLITS=1 | spills 168
 // Check: -DFORMAT=5,6 -DWARPS_N=2 -DWARPS_X=4 -DSTAGES=2 -DROW_TILES=8 -DCOLUMN_TILES=2 -DSPLITS=8 | spills 136
 // Check: -DFORMAT=2 -DALIGNED=0 -DROW_TILES=4 -DCOLUMN_TILES=2 -DSPLITS=2 | spills 168
+// What else tables may ask for (MatMul+WarpTuning.swift), with the weights that take most registers:
+// Check: -DPART=2 -DFORMAT=2 -DWARPS_N=1 -DWARPS_X=2,4 -DWARP_ROWS=32 -DSTAGES=2,3,4
+// Check: -DPART=2 -DFORMAT=2 -DWARPS_N=2 -DWARPS_X=1,2 -DWARP_ROWS=32 -DSTAGES=2,3,4
+// Check: -DPART=2 -DFORMAT=2 -DWARPS_N=2 -DWARPS_X=4 -DWARP_ROWS=32 -DSTAGES=2,3
+// Check: -DPART=2 -DFORMAT=2 -DWARPS_N=4 -DWARPS_X=1,2 -DWARP_ROWS=32 -DSTAGES=2
+// Check: -DPART=2 -DFORMAT=2,8 -DWARPS_N=2,4 -DWARPS_X=2 -DWARP_ROWS=64 -DSTAGES=2 | spills 168
+// Check: -DPART=3 -DFORMAT=2 -DROW_TILES=2,8 -DCOLUMN_TILES=1,2 -DAHEAD=4,8,16 -DWARPS=8 -DSPLITS=2 | spills 32
 #ifndef WARPS_N
 #define WARPS_N 2
 #endif
 #ifndef WARPS_X
 #define WARPS_X 2
+#endif
+#ifndef WARP_ROWS
+#define WARP_ROWS 64
 #endif
 #ifndef STAGES
 #define STAGES 3
@@ -55,19 +70,26 @@
 #ifndef WARPS
 #define WARPS (SPLITS < 4 ? 4 : SPLITS)
 #endif
-#ifndef DEPTH
-#define DEPTH (8 / (COLUMN_TILES > 1 ? 2 : 1) / (ROW_TILES > 4 ? 2 : 1) / (FORMAT >= FORMAT_Q4_K ? 2 : 1))
+#ifndef AHEAD
+#define AHEAD 8
 #endif
+#ifndef PART
+#define PART 0
+#endif
+#define MOST_AHEAD (ROW_TILES > 2 && AHEAD > 8 ? 8 : AHEAD)
+#define FEWER ((COLUMN_TILES > 1 ? 2 : 1) * (ROW_TILES > 4 ? 2 : 1) * (FORMAT >= FORMAT_Q4_K ? 2 : 1))
+#define DEPTH (MOST_AHEAD > FEWER ? MOST_AHEAD / FEWER : 1)
 
 #define SPAN 32u
 // A span of 8 rows in 16-byte pieces; a stage in the same.
 #define PIECES 32u
 #define GROUP_ITEMS (32 * WARPS_N * WARPS_X)
 #define TILE_N (64 * WARPS_N)
-#define TILE_X (64 * WARPS_X)
+#define TILE_X (WARP_ROWS * WARPS_X)
 #define STAGE ((TILE_N + TILE_X) * 4)
 #define ROWS_ITEMS (32 * WARPS)
 
+#if PART <= 1
 kernel void matmul_operand(global const float *x, uint x_offset, uint x_stride, global uint4 *operand, uint rows,
                            uint K) {
   const uint k = get_global_id(0) * 8, row = get_global_id(1), spans = get_global_size(0) / 4;
@@ -82,6 +104,7 @@ kernel void matmul_operand(global const float *x, uint x_offset, uint x_stride, 
   operand[((size_t)(row / 8) * spans + k / SPAN) * PIECES + row % 8 * 4 + k % SPAN / 8] =
       (uint4)(mma_pack2(v[0], v[1]), mma_pack2(v[2], v[3]), mma_pack2(v[4], v[5]), mma_pack2(v[6], v[7]));
 }
+#endif
 
 // c += a span of 16 columns (low: column g, high: column g + 8) times one of 8 rows.
 #define mma_span(c, low, high, rows_of_x)                                          \
@@ -93,6 +116,7 @@ kernel void matmul_operand(global const float *x, uint x_offset, uint x_stride, 
     warp_mma(c, a1, b1);                                                           \
   }
 
+#if PART == 0 || PART == 2
 // Starts the copies of one span of k's into a stage: TILE_N rows of weights, then TILE_X rows of x.
 void load_stage(WARP_COPIES_PARAMETER local uint4 *stage, global const uchar *weights, ulong row_bytes,
                 global const uint4 *operand, uint span, uint spans, uint first_column, uint N, uint first_tile,
@@ -124,16 +148,16 @@ kernel __attribute__((reqd_work_group_size(GROUP_ITEMS, 1, 1))) void matmul_mma(
   WARP_STATE(GROUP_ITEMS);
   local uint4 stages[STAGES * STAGE];
   const uint item = get_local_id(0), lane = item % 32, warp = item / 32;
-  const uint warp_column = warp % WARPS_N * 64, warp_row = warp / WARPS_N * 64;
+  const uint warp_column = warp % WARPS_N * 64, warp_row = warp / WARPS_N * WARP_ROWS;
   // Bands of BAND groups of rows, within a band columns after columns.
   const uint across = (N + TILE_N - 1) / TILE_N, down = (rows + TILE_X - 1) / TILE_X;
   const uint band = get_group_id(0) / (across * BAND), height = min(down - band * BAND, (uint)BAND);
   const uint place = get_group_id(0) % (across * BAND);
   const uint first_row = (band * BAND + place % height) * TILE_X, first_column = place / height * TILE_N;
   const uint spans = (K + SPAN - 1) / SPAN, row_tiles = (rows + 7) / 8, chunk_spans = chunk / SPAN;
-  float sum[4][8][4];
+  float sum[4][WARP_ROWS / 8][4];
   warp_unroll for (uint i = 0; i < 4; ++i) {
-    warp_unroll for (uint j = 0; j < 8; ++j) {
+    warp_unroll for (uint j = 0; j < WARP_ROWS / 8; ++j) {
       warp_unroll for (uint e = 0; e < 4; ++e) sum[i][j][e] = 0.0f;
     }
   }
@@ -162,7 +186,7 @@ kernel __attribute__((reqd_work_group_size(GROUP_ITEMS, 1, 1))) void matmul_mma(
       left[i][0] = of_weights[i * 64];
       left[i][1] = of_weights[i * 64 + 32];
     }
-    warp_unroll for (uint j = 0; j < 8; ++j) {
+    warp_unroll for (uint j = 0; j < WARP_ROWS / 8; ++j) {
       const uint4 right = of_x[j * 32];
       warp_unroll for (uint i = 0; i < 4; ++i) mma_span(sum[i][j], left[i][0], left[i][1], right);
     }
@@ -174,7 +198,7 @@ kernel __attribute__((reqd_work_group_size(GROUP_ITEMS, 1, 1))) void matmul_mma(
       warp_unroll for (uint e = 0; e < 4; ++e) {
         const uint column = first_column + warp_column + 16 * i + lane / 4 + e / 2 * 8;
         const float shift = last && has_bias && column < N ? bias[bias_offset + column] : 0.0f;
-        warp_unroll for (uint j = 0; j < 8; ++j) {
+        warp_unroll for (uint j = 0; j < WARP_ROWS / 8; ++j) {
           const uint row = first_row + warp_row + 8 * j + lane % 4 * 2 + e % 2;
           if (row < rows && column < N) {
             global float *target = y + y_offset + (size_t)row * y_stride + column;
@@ -188,7 +212,9 @@ kernel __attribute__((reqd_work_group_size(GROUP_ITEMS, 1, 1))) void matmul_mma(
     }
   }
 }
+#endif
 
+#if PART == 0 || PART == 3
 kernel __attribute__((reqd_work_group_size(ROWS_ITEMS, 1, 1))) void matmul_mma_rows(
     global const uint4 *operand, global const uchar *weights, ulong row_bytes, global const float *bias,
     uint bias_offset, int has_bias, global float *y, uint y_offset, uint y_stride, uint rows, uint K, uint N,
@@ -265,3 +291,4 @@ kernel __attribute__((reqd_work_group_size(ROWS_ITEMS, 1, 1))) void matmul_mma_r
     }
   }
 }
+#endif

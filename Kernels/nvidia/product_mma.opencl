@@ -15,6 +15,9 @@
 // bytes.
 // Check: -DTURNED_A=0,1 -DTURNED_B=0,1 -DWARPS_M=2 -DWARPS_N=4
 // Check: -DTURNED_A=0,1 -DTURNED_B=0,1 -DWARPS_M=1 -DWARPS_N=2
+// What else tables may ask for (Product+Tuning.swift):
+// Check: -DTURNED_A=0 -DTURNED_B=0 -DWARPS_M=1 -DWARPS_N=4,8
+// Check: -DTURNED_A=0 -DTURNED_B=0 -DWARPS_M=2,4 -DWARPS_N=1,2
 #ifndef TURNED_A
 #define TURNED_A 0
 #endif

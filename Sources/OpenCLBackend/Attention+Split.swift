@@ -46,16 +46,16 @@ extension OpenCLBackend {
   }
 
   private func attentionShape(_ spec: KVCacheSpec, group: Int) -> AttentionShape {
-    let tuned = tuning[.attentionGPU]
     if features.warpInstructions != .none, spec.dtype == .f16,
       let shape = AttentionShape.tensorCores(
-        headDim: spec.headDim, computeUnits: device.computeUnits, tuned: tuned)
+        headDim: spec.headDim, computeUnits: device.computeUnits, bits: tuning[.attentionWarp],
+        groups: tuning[.attentionWarpGroups])
     {
       return shape
     }
     return .portable(
       headDim: spec.headDim, group: group, localMemoryBytes: context.device.localMemoryBytes,
-      computeUnits: device.computeUnits, tuned: tuned)
+      computeUnits: device.computeUnits, tuned: tuning[.attentionGPU])
   }
 
   /// Compilers for CPUs take four times as long over unrolled tiles, and gain nothing by them.

@@ -48,14 +48,17 @@ extension AttentionShape {
       wideQueries: fitting, directGroups: 2 * computeUnits)
   }
 
-  /// For tensor cores: 64 queries share the tiles of a group in prefill, 16 are a warp alone.
+  /// For tensor cores: `QUERIES` queries share the tiles of a group in prefill, 16 are a warp alone.
+  ///
+  /// `bits` has `KEYS` and `SPLIT`, `groups` has `QUERIES`, and `DIRECT_GROUPS` for a compute unit.
   ///
   /// - Returns: nil for head sizes that the kernel does not take.
-  static func tensorCores(headDim: Int, computeUnits: Int, tuned: KernelParameters) -> AttentionShape? {
+  static func tensorCores(
+    headDim: Int, computeUnits: Int, bits: KernelParameters, groups: KernelParameters
+  ) -> AttentionShape? {
     guard headDim % 16 == 0, headDim <= 128 else { return nil }
     return AttentionShape(
-      variant: .tensorCores, items: 32, keys: 64, splitTokens: tuned["SPLIT"], narrowQueries: 16,
-      wideQueries: 64,
-      directGroups: 2 * computeUnits)
+      variant: .tensorCores, items: 32, keys: bits["KEYS"], splitTokens: bits["SPLIT"], narrowQueries: 16,
+      wideQueries: groups["QUERIES"], directGroups: groups["DIRECT_GROUPS"] * computeUnits)
   }
 }

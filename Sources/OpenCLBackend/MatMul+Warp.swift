@@ -3,37 +3,42 @@ import Kernels
 import OpenCLRuntime
 import Tensors
 
-/// Launch shapes of the tensor-core products (matmul_mma.opencl); none of them changes a result.
-struct MatMulWarpTiles: Sendable, Hashable {
-  /// Warps side by side along the columns and along the rows, 64 of each a warp.
-  var warpsN: Int
-  var warpsX: Int
-  /// Spans of k under way in local memory.
-  var stages: Int
-  /// Tiles of rows that share their columns' weights in the cache.
-  var band = 8
-  /// Columns of a warp in sixteens where there are up to 16 rows.
-  var columnTilesOfFewRows = 1
-  /// The same where there are up to 64.
-  var columnTilesOfMoreRows = 2
+/// Classes of products on tensor cores, each with launch shapes of its own; none of them changes a result.
+enum MatMulWarpClass {
+  /// Up to 16 and up to 64 rows, whose weights go straight to registers.
+  static let rows = ["dense.few", "dense.some", "quantised.few", "quantised.some"]
+  /// More rows: in tiles.
+  static let tiles = ["dense.medium", "dense.large", "quantised.medium", "quantised.large"]
 
-  /// Both fill the 48 KiB of local memory. Large tiles ask less of the second-level cache.
-  static let large = MatMulWarpTiles(warpsN: 2, warpsX: 4, stages: 2)
-  static let small = MatMulWarpTiles(warpsN: 2, warpsX: 2, stages: 3)
+  private static func kind(_ format: WeightFormat) -> String { format.isQuantized ? "quantised" : "dense" }
 
-  /// Large tiles where there are enough of them to keep a large GPU at work.
-  static func choose(rows: Int, columns: Int) -> MatMulWarpTiles {
-    large.groups(rows: rows, columns: columns) >= 128 ? large : small
+  /// - Parameter rowTiles: tiles of eight rows that a group takes.
+  static func of(rowTiles: Int, _ format: WeightFormat) -> String {
+    kind(format) + (rowTiles <= 2 ? ".few" : ".some")
   }
+
+  /// - Parameter largeFrom: pieces of 256 rows by 128 columns from which on a result is large.
+  static func of(rows: Int, columns: Int, largeFrom: Int, _ format: WeightFormat) -> String {
+    let pieces = ((columns + 127) / 128) * ((rows + 255) / 256)
+    return kind(format) + (pieces >= largeFrom ? ".large" : ".medium")
+  }
+}
+
+/// The tiles of `matmul_mma` (matmul_mma.opencl).
+struct MatMulWarpTiles {
+  private let tuned: KernelParameters
+
+  init(_ tuned: KernelParameters) { self.tuned = tuned }
+
+  var columns: Int { 64 * tuned["WARPS_N"] }
+  var rows: Int { tuned["WARP_ROWS"] * tuned["WARPS_X"] }
+  var items: Int { 32 * tuned["WARPS_N"] * tuned["WARPS_X"] }
+  var localBytes: Int { tuned["STAGES"] * (columns + rows) * 64 }
+  var options: String { tuned.options }
 
   func groups(rows: Int, columns: Int) -> Int {
     ((columns + self.columns - 1) / self.columns) * ((rows + self.rows - 1) / self.rows)
   }
-
-  var columns: Int { 64 * warpsN }
-  var rows: Int { 64 * warpsX }
-  var items: Int { 32 * warpsN * warpsX }
-  var options: String { "-DWARPS_N=\(warpsN) -DWARPS_X=\(warpsX) -DSTAGES=\(stages) -DBAND=\(band) " }
 }
 
 /// How the terms of a product's sums are cut into chunks: by the matrix alone, so that rows never matter.
@@ -73,11 +78,13 @@ extension OpenCLBackend {
   /// The tiles of eight rows that a kernel takes at once, nil where the one for many rows is to run.
   private func rowTiles(_ rows: Int) -> Int? { [1, 2, 4, 8].first { rows <= 8 * $0 } }
 
-  private func warpKernel(_ name: String, _ segment: MatrixSegment, _ options: String) throws -> OpenCLKernel
+  /// - Parameter part: the kernel's number in the file, so that the others are not built with it.
+  private func warpKernel(_ name: String, part: Int, _ format: WeightFormat, _ options: String = "") throws
+    -> OpenCLKernel
   {
     try library.kernel(
       [.blockFormats, .warp, .mmaWeights, .matmulMMA], name,
-      warpOptions + segment.format.options + options)
+      warpOptions + format.options + "-DPART=\(part) " + options)
   }
 
   /// Rounds the rows to the operand that `segment` asks for.
@@ -89,9 +96,7 @@ extension OpenCLBackend {
     let buffer = try context.makeBuffer(byteCount: tiles * spans * 512)
     let half = segment.format == .f16
     // One program converts for all formats of the same precision.
-    let kernel = try library.kernel(
-      [.blockFormats, .warp, .mmaWeights, .matmulMMA], "matmul_operand",
-      warpOptions + (half ? WeightFormat.f16 : .bf16).options)
+    let kernel = try warpKernel("matmul_operand", part: 1, half ? .f16 : .bf16)
     try context.launch(
       kernel,
       [
@@ -104,7 +109,6 @@ extension OpenCLBackend {
   func multiplyWarps(
     _ operand: MatMulWarpOperand, _ segment: MatrixSegment, rows: Int, width: Int, _ common: [KernelArgument]
   ) throws {
-    let tiles = MatMulWarpTiles.choose(rows: rows, columns: segment.columns)
     let split = MatMulWarpSplit(columns: segment.columns, terms: width)
     let aligned = segment.format.isQuantized || (width % 8 == 0 && segment.rowBytes % 16 == 0)
     let alignment = "-DALIGNED=\(aligned ? 1 : 0) "
@@ -114,18 +118,24 @@ extension OpenCLBackend {
         .ulong("row_bytes", UInt64(segment.rowBytes)),
       ] + common + [.uint("chunk", UInt32(split.chunk))]
     if let rowTiles = rowTiles(rows) {
-      let columnTiles = rowTiles <= 2 ? tiles.columnTilesOfFewRows : tiles.columnTilesOfMoreRows
+      var tuned = tuning[.matmulWarpRows, MatMulWarpClass.of(rowTiles: rowTiles, segment.format)]
+      // A group has all chunks of its columns.
+      let warps = max(tuned["WARPS"], split.splits)
+      tuned.values["WARPS"] = warps
       let kernel = try warpKernel(
-        "matmul_mma_rows", segment,
-        alignment + "-DROW_TILES=\(rowTiles) -DCOLUMN_TILES=\(columnTiles) -DSPLITS=\(split.splits) ")
-      let warps = max(4, split.splits)
-      let columns = 16 * columnTiles * warps / split.splits
+        "matmul_mma_rows", part: 3, segment.format,
+        alignment + tuned.options + "-DROW_TILES=\(rowTiles) -DSPLITS=\(split.splits) ")
+      let columns = 16 * tuned["COLUMN_TILES"] * warps / split.splits
       let groups = (segment.columns + columns - 1) / columns
       try context.launch(kernel, arguments, global: (groups * 32 * warps, 1, 1), local: (32 * warps, 1, 1))
     } else {
+      let shapeClass = MatMulWarpClass.of(
+        rows: rows, columns: segment.columns, largeFrom: tuning[.matmulWarpChoice]["LARGE_FROM"],
+        segment.format)
+      let tiles = MatMulWarpTiles(tuning[.matmulWarp, shapeClass])
       let groups = tiles.groups(rows: rows, columns: segment.columns)
       try context.launch(
-        try warpKernel("matmul_mma", segment, alignment + tiles.options), arguments,
+        try warpKernel("matmul_mma", part: 2, segment.format, alignment + tiles.options), arguments,
         global: (groups * tiles.items, 1, 1), local: (tiles.items, 1, 1))
     }
   }

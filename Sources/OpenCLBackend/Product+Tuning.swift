@@ -19,4 +19,65 @@ extension TunableKernel {
           a, transposeA: false, b, transposeB: false, bias: nil, addTo: nil, precision: .f32)
       }
     })
+  /// `product_mma` (product_mma.opencl): warps side by side along the result's rows and columns.
+  public static let productWarp = TunableKernel(
+    "product_mma.nvidia", family: .gpu, needsWarps: true,
+    parameters: [TunableParameter("WARPS_M", [1, 2, 4]), TunableParameter("WARPS_N", [1, 2, 4, 8])],
+    classes: ProductWarpTiles.classes,
+    objection: { parameters, _ in
+      let tiles = ProductWarpTiles(parameters)
+      return warpObjection(items: tiles.items, localBytes: tiles.localBytes)
+    },
+    trial: { backend, shapeClass in
+      // Where the emulation runs, the least that the class has.
+      let pieces = backend.tuning[.productWarpChoice]["LARGE_FROM"]
+      let (m, n, k) =
+        switch (TrialInputs.areSmall(backend), shapeClass == "large") {
+        case (true, true): (40, 128 * pieces, 32)
+        case (true, false): (130, 70, 100)
+        case (false, true): (2048, 2048, 4096)
+        case (false, false): (1024, 1024, 1024)
+        }
+      return try warpTrial(backend, m, [n], k)
+    })
+
+  /// Which of the tiles for medium and for large results a product of training gets: from how many pieces of
+  /// 128 × 128 elements on the large ones.
+  public static let productWarpChoice = TunableKernel(
+    "product_mma_choice.nvidia", family: .gpu, needsWarps: true,
+    parameters: [TunableParameter("LARGE_FROM", [32, 64, 128, 256, 512])],
+    trial: { backend, _ in
+      // 32 to 512 pieces on a GPU.
+      TrialInputs.areSmall(backend)
+        ? try warpTrial(backend, 40, [128 * 32, 70], 32)
+        : try warpTrial(backend, 1024, [8192, 4096, 2048, 1024, 512], 1024)
+    })
+
+  /// A layer's outputs, and its weights' gradient added to them so that one result tells of both: they read their
+  /// operands in opposite ways. For each of several numbers of columns; the result is the first one's.
+  private static func warpTrial(_ backend: OpenCLBackend, _ m: Int, _ columns: [Int], _ k: Int) throws
+    -> TuningTrial
+  {
+    let a = try TrialInputs.matrix(backend, m, k, seed: 15)
+    let turned = try TrialInputs.matrix(backend, k, m, seed: 16)
+    let operands = try columns.map {
+      (try TrialInputs.matrix(backend, $0, k, seed: 17), try TrialInputs.matrix(backend, k, $0, seed: 18))
+    }
+    let operations = try operands.map {
+      try Product(
+        a.shape, transposeA: false, $0.0.shape, transposeB: true, bias: nil, addTo: nil, precision: .bf16)
+    }
+    return TuningTrial(
+      flops: 2 * operations.reduce(0) { $0 + $1.flops }, bytes: 2 * operations.reduce(0) { $0 + $1.bytes },
+      tolerance: TrialInputs.warpTolerance
+    ) {
+      let results = try operands.map { b, d in
+        let y = try backend.product(
+          a, transposeA: false, b, transposeB: true, bias: nil, addTo: nil, precision: .bf16)
+        return try backend.product(
+          turned, transposeA: true, d, transposeB: false, bias: nil, addTo: y, precision: .bf16)
+      }
+      return results[0]
+    }
+  }
 }

@@ -4,26 +4,27 @@ import OpenCLRuntime
 import Tensors
 
 /// Launch shapes of training's tensor-core products (product_mma.opencl); none of them changes a result.
-struct ProductWarpTiles: Sendable, Hashable {
-  /// Warps along the result's rows, 64 of them each, and along its columns, 32 each.
-  var warpsM: Int
-  var warpsN: Int
+struct ProductWarpTiles {
+  static let classes = ["medium", "large"]
 
-  static let large = ProductWarpTiles(warpsM: 2, warpsN: 4)
-  /// For results of which large tiles would be too few to keep a large GPU at work.
-  static let small = ProductWarpTiles(warpsM: 1, warpsN: 2)
+  private let tuned: KernelParameters
 
-  static func choose(rows: Int, columns: Int) -> ProductWarpTiles {
-    large.groups(rows: rows, columns: columns).count >= 128 ? large : small
+  init(_ tuned: KernelParameters) { self.tuned = tuned }
+
+  /// - Parameter largeFrom: pieces of 128 × 128 elements from which on a result is large.
+  static func shapeClass(rows: Int, columns: Int, largeFrom: Int) -> String {
+    ((columns + 127) / 128) * ((rows + 127) / 128) >= largeFrom ? "large" : "medium"
   }
 
-  var items: Int { 32 * warpsM * warpsN }
-  var options: String { "-DWARPS_M=\(warpsM) -DWARPS_N=\(warpsN) " }
+  var rows: Int { 64 * tuned["WARPS_M"] }
+  var columns: Int { 32 * tuned["WARPS_N"] }
+  var items: Int { 32 * tuned["WARPS_M"] * tuned["WARPS_N"] }
+  /// Two buffers of 32 k's in 16 bits.
+  var localBytes: Int { 2 * (rows + columns) * 64 }
+  var options: String { tuned.options }
 
-  func groups(rows: Int, columns: Int) -> (across: Int, down: Int, count: Int) {
-    let across = (columns + 32 * warpsN - 1) / (32 * warpsN)
-    let down = (rows + 64 * warpsM - 1) / (64 * warpsM)
-    return (across, down, across * down)
+  func groups(rows: Int, columns: Int) -> (across: Int, down: Int) {
+    ((columns + self.columns - 1) / self.columns, (rows + self.rows - 1) / self.rows)
   }
 }
 
@@ -37,7 +38,9 @@ extension OpenCLBackend {
   func multiplyWarps(
     _ operation: Product, transposeA: Bool, transposeB: Bool, _ arguments: [KernelArgument]
   ) throws {
-    let tiles = ProductWarpTiles.choose(rows: operation.m, columns: operation.n)
+    let shapeClass = ProductWarpTiles.shapeClass(
+      rows: operation.m, columns: operation.n, largeFrom: tuning[.productWarpChoice]["LARGE_FROM"])
+    let tiles = ProductWarpTiles(tuning[.productWarp, shapeClass])
     let groups = tiles.groups(rows: operation.m, columns: operation.n)
     let turned = "-DTURNED_A=\(transposeA ? 1 : 0) -DTURNED_B=\(transposeB ? 0 : 1) "
     try context.launch(

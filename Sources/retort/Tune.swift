@@ -36,11 +36,14 @@ struct Tune: ParsableCommand {
 
   func run() throws {
     let device = try RunOptions.openCLDevice(device)
-    let tuner = try Tuner(device: device, settings: .init(budgetSeconds: budget), kernels: try chosen())
+    // A table that is broken is about to be replaced.
+    let tuner = try Tuner(
+      device: device, settings: .init(budgetSeconds: budget), kernels: try chosen(),
+      earlier: try? Tuning.of(device))
     guard !tuner.pairs.isEmpty else {
       throw RetortError(
-        .invalidArgument, "no kernel of this device's class is named \(family ?? "")", field: "family",
-        remedy: "Name kernels of devices of this class, or leave --family out.")
+        .invalidArgument, "this device runs no kernel named \(family ?? "")", field: "family",
+        remedy: "Name kernels that this device runs, or leave --family out.")
     }
     let bar = ProgressBar("tune", total: tuner.pairs.count, isEnabled: !json)
     let findings = try tuner.run { bar.update($0, note: $1) }

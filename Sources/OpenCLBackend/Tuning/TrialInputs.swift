@@ -28,6 +28,21 @@ enum TrialInputs {
     return try backend.loadMatrix([source], compute: compute)
   }
 
+  /// A weight `[outputs, inputs]` drawn on the device in `dtype` and kept as it is.
+  static func stored(
+    _ backend: OpenCLBackend, inputs: Int, outputs: Int, _ dtype: DType, seed: UInt64
+  ) throws -> any MatrixWeight {
+    let numbers = RandomWeights(seed: seed, deviation: 1 / Float(inputs).squareRoot())
+    return try backend.loadMatrix(
+      [try .random("trial", [outputs, inputs], dtype, numbers)], compute: .lean)
+  }
+
+  /// Whether a trial has to be small: CPU devices take long over kernels that are meant for GPUs.
+  static func areSmall(_ backend: OpenCLBackend) -> Bool { backend.context.device.kind == .cpu }
+
+  /// For operands rounded to bfloat16: sums of many such terms lie within half of it.
+  static let warpTolerance: Float = 0.02
+
   private final class Memory: @unchecked Sendable {
     let bytes: UnsafeRawBufferPointer
     private let memory: UnsafeMutableBufferPointer<Float>

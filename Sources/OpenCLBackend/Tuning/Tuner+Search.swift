@@ -19,11 +19,12 @@ extension Tuner {
     let repeats: Int
   }
 
-  /// Tries choices in random order for two thirds of the time, then the best few against the shipped one in turn.
+  /// Tries choices for two thirds of the time, then the best few against the shipped one in turn. What won is in
+  /// effect for the kernels that follow.
   func search(_ kernel: TunableKernel, _ shapeClass: String, until deadline: Double) throws -> Finding {
     let start = Self.now
     let defaults = shipped[kernel, shapeClass]
-    let choices = kernel.choices.filter { $0 != defaults }
+    let choices = ordered(kernel, shapeClass)
     func finding(flops: Int, bytes: Int, failure: String? = nil) -> Finding {
       Finding(
         kernel: kernel.name, shapeClass: shapeClass, defaults: defaults, best: defaults, defaultSeconds: 0,
@@ -31,7 +32,6 @@ extension Tuner {
         rejected: [], failure: failure)
     }
     backend.tuning[kernel, shapeClass] = defaults
-    defer { backend.tuning[kernel, shapeClass] = defaults }
     let bench: Bench
     do { bench = try prepare(kernel, shapeClass) } catch let error as RetortError {
       return finding(flops: 0, bytes: 0, failure: Self.line(error.message))
@@ -39,7 +39,7 @@ extension Tuner {
     var result = finding(flops: bench.trial.flops, bytes: bench.trial.bytes)
     var times: [(parameters: KernelParameters, seconds: Double)] = []
     let searchEnd = start + (deadline - start) * 2 / 3
-    for choice in choices.shuffled(using: &random) {
+    for choice in choices {
       // However short the time, one choice is looked at.
       if Self.now > searchEnd, !(times.isEmpty && result.refused.isEmpty && result.rejected.isEmpty) { break }
       if let objection = kernel.objection(choice, device) {
@@ -60,7 +60,20 @@ extension Tuner {
     result.timed = times.count + 1
     let best = times.sorted { $0.seconds < $1.seconds }.prefix(Self.finalists).map(\.parameters)
     try decide(bench, [defaults] + best, until: deadline, &result)
+    backend.tuning[kernel, shapeClass] = result.best
     return result
+  }
+
+  /// All choices but the shipped one: what was found earlier, then those that differ from it or from the shipped one
+  /// in one value, in two and so on, since a short search ends early; equals in random order.
+  private func ordered(_ kernel: TunableKernel, _ shapeClass: String) -> [KernelParameters] {
+    let known = [shipped[kernel, shapeClass], earlier[kernel, shapeClass]]
+    func distance(_ choice: KernelParameters) -> Int {
+      known.map { $0.values.count { choice.values[$0.key] != $0.value } }.min() ?? 0
+    }
+    return kernel.choices.filter { $0 != known[0] }.shuffled(using: &random).enumerated()
+      .map { (choice: $0.element, order: (distance($0.element), $0.offset)) }
+      .sorted { $0.order < $1.order }.map(\.choice)
   }
 
   /// Makes the inputs on both backends and holds the shipped parameters to the portable kernels.

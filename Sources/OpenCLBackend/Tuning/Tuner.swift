@@ -51,26 +51,33 @@ public final class Tuner {
   let backend: OpenCLBackend
   let reference: OpenCLBackend
   let shipped: Tuning
+  let earlier: Tuning
   var random: TunerRandom
 
   /// - Parameters:
-  ///   - kernels: what is searched: those of the device's class among them.
+  ///   - kernels: what is searched: those that the device runs among them.
   ///   - shipped: what choices are compared with; by default the shipped tables' parameters.
+  ///   - earlier: what is tried first; by default nothing else than the shipped parameters.
+  ///   - family: whose kernels, by default those of the device's class.
+  ///   - features: what kernels may use, by default what the device has.
   /// - Throws: what the driver says where it gives no context.
   public init(
     device: OpenCLDevice, settings: Settings, kernels: [TunableKernel] = TunableKernel.all,
-    shipped: Tuning? = nil, cache: BinaryCache = .standard
+    shipped: Tuning? = nil, earlier: Tuning? = nil, family: KernelFamily? = nil,
+    features: KernelFeatures? = nil, cache: BinaryCache = .standard
   ) throws {
     self.device = device
     self.settings = settings
     let tuning = try shipped ?? Tuning.of(device, userFolder: nil)
-    backend = try OpenCLBackend(device: device, tuning: tuning, cache: cache)
+    let backend = try OpenCLBackend(
+      device: device, family: family, features: features, tuning: tuning, cache: cache)
+    self.backend = backend
     // The portable kernels with what every device starts with.
     reference = try OpenCLBackend(
       device: device, family: .gpu, features: .portable, tuning: tuning, cache: cache)
     self.shipped = tuning
-    let family = backend.family
-    self.kernels = kernels.filter { $0.family == family }
+    self.earlier = earlier ?? tuning
+    self.kernels = kernels.filter { $0.runs(backend.family, backend.features) }
     random = TunerRandom(seed: settings.seed)
   }
 
