@@ -5,9 +5,9 @@ import Tensors
 
 /// Products with panels, for the CPU family.
 extension OpenCLBackend {
-  private func panelKernel(_ name: String, _ format: WeightFormat) throws -> OpenCLKernel {
+  private func panelKernel(_ name: StaticString, _ format: WeightFormat) throws -> OpenCLKernel {
     try library.kernel(
-      [.blockFormats, .lanes, .panelFormats, .registerTile, .matmulPanels], name,
+      .matmulPanels, name,
       format.options + registerTile.options)
   }
 
@@ -39,10 +39,10 @@ extension OpenCLBackend {
   ) throws {
     let panels = (segment.columns + 31) / 32
     let tiles = registerTile.tiles(rows)
-    let tuned = tuning[.matmulTile, MatMulClass.of(rows: rows, segment.format)]
+    let tuned = tuned.matmulTile(rows: rows, segment.format)
     // Few panels leave cores idle unless the rows are shared out too.
-    let wanted = max(1, tuned["tasks_per_unit"] * device.computeUnits / panels)
-    let blockTiles = max(1, min(tuned["block_tiles"], (tiles + wanted - 1) / wanted))
+    let wanted = max(1, tuned.tasksPerUnit * device.computeUnits / panels)
+    let blockTiles = max(1, min(tuned.tiles, (tiles + wanted - 1) / wanted))
     let arguments: [KernelArgument] = [.buffer("packed", packed), .buffer("panels", segment.buffer)]
     try launchItems(
       try panelKernel("matmul_tile", segment.format),

@@ -8,9 +8,9 @@ extension OpenCLBackend {
     _ input: FloatView, _ segment: MatrixSegment, rows: Int, _ common: [KernelArgument]
   ) throws {
     let tiled = rows > 8
-    let tuned = tuning[.matmulColumns]
+    let tuned = tuned.matmulColumns
     let kernel = try library.kernel(
-      [.blockFormats, .matmulTiled], tiled ? "matmul_tiled" : "matmul_columns",
+      .matmulTiled, tiled ? "matmul_tiled" : "matmul_columns",
       segment.format.options + tuned.options)
     let arguments: [KernelArgument] =
       [
@@ -22,7 +22,7 @@ extension OpenCLBackend {
         kernel, arguments,
         global: ((segment.columns + 63) / 64 * 16, (rows + 63) / 64 * 16, 1), local: (16, 16, 1))
     } else {
-      let (columns, chunks) = (tuned["COLUMNS"], tuned["CHUNKS"])
+      let (columns, chunks) = (tuned.columns, tuned.chunks)
       try context.launch(
         kernel, arguments, global: (chunks, (segment.columns + columns - 1) / columns * columns, rows),
         local: (chunks, columns, 1))

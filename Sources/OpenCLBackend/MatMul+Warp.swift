@@ -33,7 +33,7 @@ struct MatMulWarpTiles: Sendable, Hashable {
   var columns: Int { 64 * warpsN }
   var rows: Int { 64 * warpsX }
   var items: Int { 32 * warpsN * warpsX }
-  var options: String { "-DWARPS_N=\(warpsN) -DWARPS_X=\(warpsX) -DSTAGES=\(stages) -DBAND=\(band) " }
+  var options: KernelOptions { "-DWARPS_N=\(warpsN) -DWARPS_X=\(warpsX) -DSTAGES=\(stages) -DBAND=\(band) " }
 }
 
 /// How the terms of a product's sums are cut into chunks: by the matrix alone, so that rows never matter.
@@ -68,15 +68,16 @@ extension OpenCLBackend {
   }
 
   /// The build options that choose between PTX and its emulation.
-  var warpOptions: String { features.warpInstructions == .emulated ? "-DWARP_EMULATED=1 " : "" }
+  var warpOptions: KernelOptions { features.warpInstructions == .emulated ? "-DWARP_EMULATED=1 " : "" }
 
   /// The tiles of eight rows that a kernel takes at once, nil where the one for many rows is to run.
   private func rowTiles(_ rows: Int) -> Int? { [1, 2, 4, 8].first { rows <= 8 * $0 } }
 
-  private func warpKernel(_ name: String, _ segment: MatrixSegment, _ options: String) throws -> OpenCLKernel
+  private func warpKernel(_ name: StaticString, _ segment: MatrixSegment, _ options: KernelOptions) throws
+    -> OpenCLKernel
   {
     try library.kernel(
-      [.blockFormats, .warp, .mmaWeights, .matmulMMA], name,
+      .matmulMMA, name,
       warpOptions + segment.format.options + options)
   }
 
@@ -90,7 +91,7 @@ extension OpenCLBackend {
     let half = segment.format == .f16
     // One program converts for all formats of the same precision.
     let kernel = try library.kernel(
-      [.blockFormats, .warp, .mmaWeights, .matmulMMA], "matmul_operand",
+      .matmulMMA, "matmul_operand",
       warpOptions + (half ? WeightFormat.f16 : .bf16).options)
     try context.launch(
       kernel,
@@ -107,7 +108,7 @@ extension OpenCLBackend {
     let tiles = MatMulWarpTiles.choose(rows: rows, columns: segment.columns)
     let split = MatMulWarpSplit(columns: segment.columns, terms: width)
     let aligned = segment.format.isQuantized || (width % 8 == 0 && segment.rowBytes % 16 == 0)
-    let alignment = "-DALIGNED=\(aligned ? 1 : 0) "
+    let alignment: KernelOptions = "-DALIGNED=\(aligned ? 1 : 0) "
     let arguments: [KernelArgument] =
       [
         .buffer("operand", operand.buffer), .buffer("weights", segment.buffer),

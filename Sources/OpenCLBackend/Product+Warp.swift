@@ -18,7 +18,7 @@ struct ProductWarpTiles: Sendable, Hashable {
   }
 
   var items: Int { 32 * warpsM * warpsN }
-  var options: String { "-DWARPS_M=\(warpsM) -DWARPS_N=\(warpsN) " }
+  var options: KernelOptions { "-DWARPS_M=\(warpsM) -DWARPS_N=\(warpsN) " }
 
   func groups(rows: Int, columns: Int) -> (across: Int, down: Int, count: Int) {
     let across = (columns + 32 * warpsN - 1) / (32 * warpsN)
@@ -39,9 +39,9 @@ extension OpenCLBackend {
   ) throws {
     let tiles = ProductWarpTiles.choose(rows: operation.m, columns: operation.n)
     let groups = tiles.groups(rows: operation.m, columns: operation.n)
-    let turned = "-DTURNED_A=\(transposeA ? 1 : 0) -DTURNED_B=\(transposeB ? 0 : 1) "
+    let turned: KernelOptions = "-DTURNED_A=\(transposeA ? 1 : 0) -DTURNED_B=\(transposeB ? 0 : 1) "
     try context.launch(
-      try library.kernel([.warp, .productMMA], "product_mma", warpOptions + turned + tiles.options),
+      try library.kernel(.productMMA, "product_mma", warpOptions + turned + tiles.options),
       arguments,
       global: (groups.across * tiles.items, groups.down, 1), local: (tiles.items, 1, 1))
   }

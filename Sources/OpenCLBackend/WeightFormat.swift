@@ -27,7 +27,8 @@ enum WeightFormat: Int, Sendable, Hashable {
     }
   }
 
-  var options: String { "-DFORMAT=\(rawValue) " }
+  var options: KernelOptions { Self.options[rawValue] }
+  private static let options: [KernelOptions] = (0...q6_K.rawValue).map { "-DFORMAT=\($0) " }
 
   /// Elements of a row that one packing item takes.
   var blockElements: Int {

@@ -7,12 +7,27 @@ struct KernelSignature: Sendable {
   let names: [String]
   let kinds: [Kind]
   let indices: [String: Int]
+  /// The names' bytes end to end, and where each starts; one start more than names.
+  private let bytes: [UInt8]
+  private let starts: [Int]
 
   init(parameters: [(name: String, kind: Kind)]) {
     names = parameters.map(\.name)
     kinds = parameters.map(\.kind)
     indices = Dictionary(
       zip(names, names.indices).map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
+    bytes = names.flatMap(\.utf8)
+    starts = names.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.utf8.count) }
+  }
+
+  /// Whether the parameter at `position` is called `name`: byte by byte, since this is asked for every argument of
+  /// every launch.
+  func isParameter(_ position: Int, named name: StaticString) -> Bool {
+    let (start, count) = (starts[position], name.utf8CodeUnitCount)
+    guard starts[position + 1] - start == count else { return false }
+    let text = name.utf8Start
+    for index in 0..<count where bytes[start + index] != text[index] { return false }
+    return true
   }
 
   /// Signatures by kernel name. Signatures must be written out: macros are not expanded.

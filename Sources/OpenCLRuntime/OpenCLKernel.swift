@@ -1,21 +1,32 @@
 import Basics
 import COpenCL
 
-/// A value for one kernel parameter.
+/// A value for one kernel parameter; names are literals, which cost nothing to hand over.
 public enum KernelArgument {
-  case buffer(String, OpenCLBuffer)
-  case int(String, Int)
-  case uint(String, UInt32)
-  case ulong(String, UInt64)
-  case float(String, Float)
+  case buffer(StaticString, OpenCLBuffer)
+  case int(StaticString, Int)
+  case uint(StaticString, UInt32)
+  case ulong(StaticString, UInt64)
+  case float(StaticString, Float)
   /// Bytes of local memory.
-  case local(String, Int)
+  case local(StaticString, Int)
 
-  var name: String {
+  var name: StaticString {
     switch self {
     case .buffer(let name, _), .int(let name, _), .uint(let name, _), .ulong(let name, _),
       .float(let name, _), .local(let name, _):
       name
+    }
+  }
+
+  var kind: KernelSignature.Kind {
+    switch self {
+    case .buffer: .buffer
+    case .int: .int
+    case .uint: .uint
+    case .ulong: .ulong
+    case .float: .float
+    case .local: .local
     }
   }
 }
@@ -45,46 +56,53 @@ public final class OpenCLKernel: @unchecked Sendable {
   /// - Throws: `invalidArgument` where a name is unknown, an argument is missing, or a value has another type
   ///   than the parameter.
   func set(_ arguments: [KernelArgument]) throws {
-    guard arguments.count == signature.names.count else {
-      let given = Set(arguments.map(\.name))
-      let missing = signature.names.filter { !given.contains($0) }
-      throw failure("takes \(signature.names.count) arguments, not \(arguments.count); missing: \(missing)")
-    }
-    for (position, argument) in arguments.enumerated() {
+    guard arguments.count == signature.names.count else { throw missing(arguments) }
+    var isInOrder = true
+    for position in arguments.indices {
       // Call sites usually keep the kernel's order, so the name is compared in place before it is looked up.
-      if signature.names[position] == argument.name {
-        try set(argument, at: position)
-      } else if let index = signature.indices[argument.name] {
-        try set(argument, at: index)
+      if signature.isParameter(position, named: arguments[position].name) {
+        try set(arguments[position], at: position)
+      } else if let index = signature.indices[arguments[position].name.description] {
+        isInOrder = false
+        try set(arguments[position], at: index)
       } else {
-        throw failure("has no argument named \(argument.name)")
+        throw failure("has no argument named \(arguments[position].name)")
       }
+    }
+    // A name that is given twice stands in another one's place.
+    guard isInOrder || Set(arguments.map(\.name.description)).count == arguments.count else {
+      throw missing(arguments)
     }
   }
 
   private func set(_ argument: KernelArgument, at index: Int) throws {
+    guard argument.kind == signature.kinds[index] else {
+      throw failure("\(argument.name) is \(signature.kinds[index]), not \(argument.kind)")
+    }
+    let index = cl_uint(index)
     let status: cl_int
-    let kind: KernelSignature.Kind
     switch argument {
     case .buffer(_, let buffer):
       var memory: cl_mem? = buffer.memory
-      (kind, status) = (.buffer, clSetKernelArg(handle, cl_uint(index), MemoryLayout<cl_mem?>.size, &memory))
+      status = clSetKernelArg(handle, index, MemoryLayout<cl_mem?>.size, &memory)
     case .int(let name, let value):
       guard var small = Int32(exactly: value) else { throw failure("\(name) = \(value) needs over 32 bits") }
-      (kind, status) = (.int, clSetKernelArg(handle, cl_uint(index), 4, &small))
-    case .uint(_, var value):
-      (kind, status) = (.uint, clSetKernelArg(handle, cl_uint(index), 4, &value))
-    case .ulong(_, var value):
-      (kind, status) = (.ulong, clSetKernelArg(handle, cl_uint(index), 8, &value))
-    case .float(_, var value):
-      (kind, status) = (.float, clSetKernelArg(handle, cl_uint(index), 4, &value))
-    case .local(_, let bytes):
-      (kind, status) = (.local, clSetKernelArg(handle, cl_uint(index), bytes, nil))
+      status = clSetKernelArg(handle, index, 4, &small)
+    case .uint(_, var value): status = clSetKernelArg(handle, index, 4, &value)
+    case .ulong(_, var value): status = clSetKernelArg(handle, index, 8, &value)
+    case .float(_, var value): status = clSetKernelArg(handle, index, 4, &value)
+    case .local(_, let bytes): status = clSetKernelArg(handle, index, bytes, nil)
     }
-    guard kind == signature.kinds[index] else {
-      throw failure("\(argument.name) is \(signature.kinds[index]), not \(kind)")
+    guard status == CL_SUCCESS else {
+      throw OpenCLStatus.error(status, "clSetKernelArg", field: "\(name).\(argument.name)")
     }
-    try OpenCLStatus.check(status, "clSetKernelArg", field: "\(name).\(argument.name)")
+  }
+
+  private func missing(_ arguments: [KernelArgument]) -> RetortError {
+    let given = Set(arguments.map(\.name.description))
+    let missing = signature.names.filter { !given.contains($0) }
+    return failure(
+      "takes \(signature.names.count) different arguments, not \(given.count); missing: \(missing)")
   }
 
   private func failure(_ message: String) -> RetortError {

@@ -1,0 +1,52 @@
+import OpenCLRuntime
+
+/// What of the tables of launch parameters operations read at every launch: looked up by name once.
+struct TunedValues {
+  /// How `matmul_tile` shares out its tiles.
+  struct TileBlocks {
+    let tiles: Int
+    let tasksPerUnit: Int
+  }
+
+  /// How `matmul_columns` divides its columns.
+  struct ColumnGroups {
+    let columns: Int
+    let chunks: Int
+    let options: KernelOptions
+  }
+
+  let rows: RowOptions
+  let registerTile: RegisterTile
+  let matmulColumns: ColumnGroups
+  /// Queries of a tile of `attention` in prefill, CPU family.
+  let prefillQueries: Int
+  let attention: KernelParameters
+  /// Items of a group of `encoder_attention`, GPU family.
+  let encoderGroup: Int
+  let productTiles: Int
+  let productPanels: Int
+  /// By ``MatMulClass``.
+  private let matmulTiles: [TileBlocks]
+
+  /// - Parameter tuning: has all of ``TunableKernel/all``.
+  init(_ tuning: Tuning, _ family: KernelFamily, _ features: KernelFeatures) {
+    rows = RowOptions(tuning, family, features)
+    registerTile = RegisterTile(registerFloats: features.registerFloats)
+    let columns = tuning[.matmulColumns]
+    matmulColumns = ColumnGroups(
+      columns: columns["COLUMNS"], chunks: columns["CHUNKS"], options: columns.options)
+    matmulTiles = MatMulClass.all.map {
+      let tile = tuning[.matmulTile, $0]
+      return TileBlocks(tiles: tile["block_tiles"], tasksPerUnit: tile["tasks_per_unit"])
+    }
+    prefillQueries = tuning[.attentionCPU, "prefill"]["QUERIES"]
+    attention = tuning[.attentionGPU]
+    encoderGroup = tuning[.encoderAttentionGPU]["GROUP"]
+    productTiles = tuning[.productCPU]["block_tiles"]
+    productPanels = tuning[.productCPU]["block_panels"]
+  }
+
+  func matmulTile(rows: Int, _ format: WeightFormat) -> TileBlocks {
+    matmulTiles[MatMulClass.index(rows: rows, format)]
+  }
+}
