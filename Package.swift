@@ -109,7 +109,8 @@ let package = Package(
       path: "Tests/LabellingMock"),
     // The host's time for each launch, for Bench/launch-cost.
     .target(
-      name: "LaunchCostDriver", path: "Bench/launch-cost/Driver", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
+      name: "LaunchCostDriver", path: "Bench/launch-cost/Driver",
+      linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .executableTarget(
       name: "LaunchCost", dependencies: ["LaunchCostDriver", "Tensors", "OpenCLRuntime", "OpenCLBackend"],
       path: "Bench/launch-cost/LaunchCost"),

@@ -3,9 +3,11 @@ extension KernelSource {
   public static let attentionLanes = KernelSource(
     "attention_lanes", PackageResources.attention_lanes_opencl, after: [.lanes, .vectorMath])
   public static let encoderAttentionTiles = KernelSource(
-    "encoder_attention_tiles", PackageResources.encoder_attention_tiles_opencl, after: [.lanes, .vectorMath, .registerTile])
+    "encoder_attention_tiles", PackageResources.encoder_attention_tiles_opencl,
+    after: [.lanes, .vectorMath, .registerTile])
   public static let matmulPanels = KernelSource(
-    "matmul_panels", PackageResources.matmul_panels_opencl, after: [.blockFormats, .lanes, .panelFormats, .registerTile])
+    "matmul_panels", PackageResources.matmul_panels_opencl,
+    after: [.blockFormats, .lanes, .panelFormats, .registerTile])
   public static let packPanels = KernelSource(
     "pack_panels", PackageResources.pack_panels_opencl, after: [.blockFormats, .lanes, .panelFormats])
   public static let panelFormats = KernelSource("panel_formats", PackageResources.panel_formats_opencl)

@@ -6,7 +6,8 @@ extension KernelSource {
   public static let encoderAttentionGradient = KernelSource(
     "encoder_attention_gradient", PackageResources.encoder_attention_gradient_opencl, after: [.vectorMath])
   public static let encoderAttentionBlocks = KernelSource(
-    "encoder_attention_blocks", PackageResources.encoder_attention_blocks_opencl, after: [.vectorMath, .attentionTile])
+    "encoder_attention_blocks", PackageResources.encoder_attention_blocks_opencl,
+    after: [.vectorMath, .attentionTile])
   public static let matmulTiled = KernelSource(
     "matmul_tiled", PackageResources.matmul_tiled_opencl, after: [.blockFormats])
   public static let productTiled = KernelSource("product_tiled", PackageResources.product_tiled_opencl)

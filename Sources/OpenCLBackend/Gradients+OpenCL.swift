@@ -77,8 +77,8 @@ extension OpenCLBackend {
 
   /// The gradient of a norm's input, and those of its weight and bias added to `sums`.
   private func normGradient(
-    _ operation: some Tensors.Operation, _ source: KernelSource, _ name: StaticString, _ g: Tensor, _ x: Tensor,
-    _ weight: Tensor, _ epsilon: Float, sums: [Tensor]
+    _ operation: some Tensors.Operation, _ source: KernelSource, _ name: StaticString, _ g: Tensor,
+    _ x: Tensor, _ weight: Tensor, _ epsilon: Float, sums: [Tensor]
   ) throws -> Tensor {
     let (upstream, input, scale) = (try FloatView(g), try FloatView(x), try FloatView(weight))
     let y = try allocate(operation.outputShape, .f32)

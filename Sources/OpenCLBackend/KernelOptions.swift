@@ -1,14 +1,15 @@
+import Synchronization
+
 /// Options of a program's build: `"-DVEC=\(vector) "`, kept as the literals and numbers that it is written from.
 ///
 /// A kernel is looked up by its options at every launch, so they are told apart without a string being put
 /// together: a literal by its place in the binary. Options of one text from two places differ; ``KernelLibrary``
 /// finds the same kernel for both.
 struct KernelOptions: Sendable {
-  private enum Piece: Sendable {
-    case literal(StaticString)
-    /// A parameter's name, which a table may bring.
-    case name(String)
-    case number(Int)
+  /// A text that is never freed and its bytes, or a number without a text. Pieces are copied as plain bytes.
+  private struct Piece: Equatable, @unchecked Sendable {
+    let text: UnsafePointer<UInt8>?
+    let number: Int
   }
 
   private var pieces: [Piece] = []
@@ -18,25 +19,24 @@ struct KernelOptions: Sendable {
   /// What a compiler gets.
   var text: String {
     pieces.reduce(into: "") { text, piece in
-      switch piece {
-      case .literal(let literal): text += literal.description
-      case .name(let name): text += name
-      case .number(let number): text += String(number)
-      }
+      text +=
+        piece.text.map {
+          String(decoding: UnsafeBufferPointer(start: $0, count: piece.number), as: UTF8.self)
+        }
+        ?? String(piece.number)
     }
   }
 
   private mutating func append(_ piece: Piece) {
-    let word =
-      switch piece {
-      case .literal(let literal): Int(bitPattern: literal.utf8Start)
-      case .name(let name): name.hashValue
-      case .number(let number): number
-      }
     // Fibonacci hashing, a step for each piece.
-    digest = (digest ^ word) &* 0x1E37_79B9_7F4A_7C15
+    digest = (digest ^ Int(bitPattern: piece.text) ^ piece.number) &* 0x1E37_79B9_7F4A_7C15
     digest ^= digest >> 29
     pieces.append(piece)
+  }
+
+  private mutating func append(_ literal: StaticString) {
+    guard literal.utf8CodeUnitCount > 0 else { return }
+    append(Piece(text: literal.utf8Start, number: literal.utf8CodeUnitCount))
   }
 
   static func += (options: inout KernelOptions, more: KernelOptions) {
@@ -51,23 +51,26 @@ struct KernelOptions: Sendable {
     options += more
     return options
   }
+
+  /// Names that are no literals, each once and for the process's life: tables' parameters, which are few.
+  private static let names = Mutex<[String: Int]>([:])
+
+  private static func permanent(_ name: String) -> Piece {
+    let bytes = Array(name.utf8)
+    let place = names.withLock { names in
+      if let place = names[name] { return place }
+      let copy = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, bytes.count))
+      copy.initialize(from: bytes, count: bytes.count)
+      names[name] = Int(bitPattern: copy)
+      return Int(bitPattern: copy)
+    }
+    return Piece(text: UnsafePointer(bitPattern: place), number: bytes.count)
+  }
 }
 
 extension KernelOptions: Hashable {
   static func == (a: KernelOptions, b: KernelOptions) -> Bool {
-    guard a.digest == b.digest, a.pieces.count == b.pieces.count else { return false }
-    for index in a.pieces.indices {
-      switch (a.pieces[index], b.pieces[index]) {
-      case (.literal(let one), .literal(let other)):
-        guard one.utf8Start == other.utf8Start, one.utf8CodeUnitCount == other.utf8CodeUnitCount else {
-          return false
-        }
-      case (.name(let one), .name(let other)): guard one == other else { return false }
-      case (.number(let one), .number(let other)): guard one == other else { return false }
-      default: return false
-      }
-    }
-    return true
+    a.digest == b.digest && a.pieces == b.pieces
   }
 
   func hash(into hasher: inout Hasher) { hasher.combine(digest) }
@@ -78,22 +81,18 @@ extension KernelOptions: ExpressibleByStringInterpolation {
     fileprivate var options = KernelOptions()
 
     init(literalCapacity: Int, interpolationCount: Int) {
-      options.pieces.reserveCapacity(2 * interpolationCount + 1)
+      // Room for what is added behind, too: options are mostly sums.
+      options.pieces.reserveCapacity(2 * interpolationCount + 16)
     }
 
-    // The compiler also passes what stands between two numbers where that is nothing.
-    mutating func appendLiteral(_ literal: StaticString) {
-      if literal.utf8CodeUnitCount > 0 { options.append(.literal(literal)) }
-    }
+    mutating func appendLiteral(_ literal: StaticString) { options.append(literal) }
 
-    mutating func appendInterpolation(_ number: Int) { options.append(.number(number)) }
+    mutating func appendInterpolation(_ number: Int) { options.append(Piece(text: nil, number: number)) }
 
-    mutating func appendInterpolation(name: String) { options.append(.name(name)) }
+    mutating func appendInterpolation(name: String) { options.append(KernelOptions.permanent(name)) }
   }
 
-  init(stringLiteral: StaticString) {
-    if stringLiteral.utf8CodeUnitCount > 0 { append(.literal(stringLiteral)) }
-  }
+  init(stringLiteral: StaticString) { append(stringLiteral) }
 
   init(stringInterpolation: StringInterpolation) { self = stringInterpolation.options }
 }

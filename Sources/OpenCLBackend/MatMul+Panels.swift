@@ -8,7 +8,7 @@ extension OpenCLBackend {
   private func panelKernel(_ name: StaticString, _ format: WeightFormat) throws -> OpenCLKernel {
     try library.kernel(
       .matmulPanels, name,
-      format.options + registerTile.options)
+      tuned.panelOptions[format.rawValue])
   }
 
   /// The rows of `input` in the order of tiles.
@@ -31,7 +31,7 @@ extension OpenCLBackend {
       .buffer("x", input.buffer), .uint("x_offset", input.offset), .buffer("panels", segment.buffer),
     ]
     try launchItems(
-      try panelKernel("matmul_row", segment.format), arguments + common, (segment.columns + 31) / 32)
+      try panelKernel("matmul_row", segment.format), arguments, and: common, (segment.columns + 31) / 32)
   }
 
   func multiplyTiles(
@@ -43,10 +43,12 @@ extension OpenCLBackend {
     // Few panels leave cores idle unless the rows are shared out too.
     let wanted = max(1, tuned.tasksPerUnit * device.computeUnits / panels)
     let blockTiles = max(1, min(tuned.tiles, (tiles + wanted - 1) / wanted))
-    let arguments: [KernelArgument] = [.buffer("packed", packed), .buffer("panels", segment.buffer)]
+    let arguments: [KernelArgument] = [
+      .buffer("packed", packed), .buffer("panels", segment.buffer),
+      .uint("block_tiles", UInt32(blockTiles)),
+    ]
     try launchItems(
-      try panelKernel("matmul_tile", segment.format),
-      arguments + common + [.uint("block_tiles", UInt32(blockTiles))], panels,
+      try panelKernel("matmul_tile", segment.format), arguments, and: common, panels,
       (tiles + blockTiles - 1) / blockTiles)
   }
 }

@@ -109,11 +109,10 @@ extension OpenCLBackend {
     let split = MatMulWarpSplit(columns: segment.columns, terms: width)
     let aligned = segment.format.isQuantized || (width % 8 == 0 && segment.rowBytes % 16 == 0)
     let alignment: KernelOptions = "-DALIGNED=\(aligned ? 1 : 0) "
-    let arguments: [KernelArgument] =
-      [
-        .buffer("operand", operand.buffer), .buffer("weights", segment.buffer),
-        .ulong("row_bytes", UInt64(segment.rowBytes)),
-      ] + common + [.uint("chunk", UInt32(split.chunk))]
+    let arguments: [KernelArgument] = [
+      .buffer("operand", operand.buffer), .buffer("weights", segment.buffer),
+      .ulong("row_bytes", UInt64(segment.rowBytes)), .uint("chunk", UInt32(split.chunk)),
+    ]
     if let rowTiles = rowTiles(rows) {
       let columnTiles = rowTiles <= 2 ? tiles.columnTilesOfFewRows : tiles.columnTilesOfMoreRows
       let kernel = try warpKernel(
@@ -122,11 +121,12 @@ extension OpenCLBackend {
       let warps = max(4, split.splits)
       let columns = 16 * columnTiles * warps / split.splits
       let groups = (segment.columns + columns - 1) / columns
-      try context.launch(kernel, arguments, global: (groups * 32 * warps, 1, 1), local: (32 * warps, 1, 1))
+      try context.launch(
+        kernel, arguments, and: common, global: (groups * 32 * warps, 1, 1), local: (32 * warps, 1, 1))
     } else {
       let groups = tiles.groups(rows: rows, columns: segment.columns)
       try context.launch(
-        try warpKernel("matmul_mma", segment, alignment + tiles.options), arguments,
+        try warpKernel("matmul_mma", segment, alignment + tiles.options), arguments, and: common,
         global: (groups * tiles.items, 1, 1), local: (tiles.items, 1, 1))
     }
   }

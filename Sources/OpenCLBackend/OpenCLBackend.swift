@@ -148,10 +148,12 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   /// Launches a kernel of which every item (CPU family) or every driver-chosen group stands alone.
   func launchItems(
-    _ kernel: OpenCLKernel, _ arguments: [KernelArgument], _ x: Int, _ y: Int = 1, _ z: Int = 1
+    _ kernel: OpenCLKernel, _ arguments: [KernelArgument], and more: [KernelArgument] = [], _ x: Int,
+    _ y: Int = 1, _ z: Int = 1
   ) throws {
     // Compilers for CPUs build a kernel anew for every group size, so it is always one there.
-    try context.launch(kernel, arguments, global: (x, y, z), local: family == .cpu ? (1, 1, 1) : nil)
+    try context.launch(
+      kernel, arguments, and: more, global: (x, y, z), local: family == .cpu ? (1, 1, 1) : nil)
   }
 
   /// Ends an operation: the kernels launched since the last one were its own.

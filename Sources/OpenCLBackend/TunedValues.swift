@@ -12,11 +12,14 @@ struct TunedValues {
   struct ColumnGroups {
     let columns: Int
     let chunks: Int
-    let options: KernelOptions
+    /// By the weights' ``WeightFormat``.
+    let options: [KernelOptions]
   }
 
   let rows: RowOptions
   let registerTile: RegisterTile
+  /// Of the kernels of matmul_panels.opencl, by the weights' ``WeightFormat``.
+  let panelOptions: [KernelOptions]
   let matmulColumns: ColumnGroups
   /// Queries of a tile of `attention` in prefill, CPU family.
   let prefillQueries: Int
@@ -32,9 +35,12 @@ struct TunedValues {
   init(_ tuning: Tuning, _ family: KernelFamily, _ features: KernelFeatures) {
     rows = RowOptions(tuning, family, features)
     registerTile = RegisterTile(registerFloats: features.registerFloats)
+    let tile = registerTile
+    panelOptions = WeightFormat.allCases.map { $0.options + tile.options }
     let columns = tuning[.matmulColumns]
     matmulColumns = ColumnGroups(
-      columns: columns["COLUMNS"], chunks: columns["CHUNKS"], options: columns.options)
+      columns: columns["COLUMNS"], chunks: columns["CHUNKS"],
+      options: WeightFormat.allCases.map { $0.options + columns.options })
     matmulTiles = MatMulClass.all.map {
       let tile = tuning[.matmulTile, $0]
       return TileBlocks(tiles: tile["block_tiles"], tasksPerUnit: tile["tasks_per_unit"])

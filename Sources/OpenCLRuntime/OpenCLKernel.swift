@@ -51,28 +51,27 @@ public final class OpenCLKernel: @unchecked Sendable {
   /// What the program was built with.
   public var options: String { program.options }
 
-  /// Sets all arguments.
+  /// Sets all arguments, those of both lists.
   ///
   /// - Throws: `invalidArgument` where a name is unknown, an argument is missing, or a value has another type
   ///   than the parameter.
-  func set(_ arguments: [KernelArgument]) throws {
-    guard arguments.count == signature.names.count else { throw missing(arguments) }
-    var isInOrder = true
-    for position in arguments.indices {
-      // Call sites usually keep the kernel's order, so the name is compared in place before it is looked up.
-      if signature.isParameter(position, named: arguments[position].name) {
-        try set(arguments[position], at: position)
-      } else if let index = signature.indices[arguments[position].name.description] {
-        isInOrder = false
-        try set(arguments[position], at: index)
-      } else {
-        throw failure("has no argument named \(arguments[position].name)")
+  func set(_ arguments: [KernelArgument], _ more: [KernelArgument]) throws {
+    let count = arguments.count + more.count
+    guard count == signature.names.count else { throw missing(arguments + more) }
+    // A bit a parameter: a name that is given twice stands in another one's place.
+    var unset: UInt64 = count < 64 ? 1 << UInt64(count) - 1 : .max
+    var next = 0
+    for position in 0..<count {
+      let argument = position < arguments.count ? arguments[position] : more[position - arguments.count]
+      // Call sites mostly keep the kernel's order.
+      guard let index = signature.index(of: argument.name, expectedAt: next) else {
+        throw failure("has no argument named \(argument.name)")
       }
+      try set(argument, at: index)
+      unset &= ~(1 << UInt64(index))
+      next = index + 1
     }
-    // A name that is given twice stands in another one's place.
-    guard isInOrder || Set(arguments.map(\.name.description)).count == arguments.count else {
-      throw missing(arguments)
-    }
+    guard unset == 0 else { throw missing(arguments + more) }
   }
 
   private func set(_ argument: KernelArgument, at index: Int) throws {

@@ -70,7 +70,9 @@ extension Operations {
       #expect(try backend.read(backend.add(x, x)) == [Float](repeating: 4, count: 3 * 33))
       for (index, shapeClass) in MatMulClass.all.enumerated() {
         let tiles = index + 2
-        backend.tuning[.matmulTile, shapeClass] = KernelParameters(["block_tiles": tiles, "tasks_per_unit": 1])
+        backend.tuning[.matmulTile, shapeClass] = KernelParameters([
+          "block_tiles": tiles, "tasks_per_unit": 1,
+        ])
       }
       let found = [(64, WeightFormat.f32), (65, .f32), (64, .bf16), (65, .q4_1)].map {
         backend.tuned.matmulTile(rows: $0.0, $0.1).tiles

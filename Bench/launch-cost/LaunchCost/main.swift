@@ -7,7 +7,9 @@ import Tensors
 // The host's time for an operation on tensors so small that the device hardly works (Bench/launch-cost/README.md).
 
 /// Seconds of the calling thread's processor time that `body` takes: the fastest of many rounds.
-func cost(rounds: Int, calls: Int, after: () throws -> Void = {}, _ body: () throws -> Void) rethrows -> Double {
+func cost(rounds: Int, calls: Int, after: () throws -> Void = {}, _ body: () throws -> Void) rethrows
+  -> Double
+{
   var best = Double.infinity
   for _ in 0..<rounds {
     let start = driver_thread_nanoseconds()
@@ -24,7 +26,9 @@ func micro(_ seconds: Double) -> String {
   return String(repeating: " ", count: max(0, 9 - text.count)) + text
 }
 
-func pad(_ text: String, _ width: Int) -> String { text.padding(toLength: width, withPad: " ", startingAt: 0) }
+func pad(_ text: String, _ width: Int) -> String {
+  text.padding(toLength: width, withPad: " ", startingAt: 0)
+}
 
 /// A decode step's layer at one row of 64 columns.
 struct Layer {
