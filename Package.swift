@@ -109,6 +109,13 @@ let package = Package(
     .executableTarget(
       name: "LabellingMock", dependencies: ["Basics", "Relevance", "Labelling"],
       path: "Tests/LabellingMock"),
+    // The host's time for each launch, for Bench/launch-cost.
+    .target(
+      name: "LaunchCostDriver", path: "Bench/launch-cost/Driver",
+      linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
+    .executableTarget(
+      name: "LaunchCost", dependencies: ["LaunchCostDriver", "Tensors", "OpenCLRuntime", "OpenCLBackend"],
+      path: "Bench/launch-cost/LaunchCost"),
   ]
     + modules.map { .target(name: $0.name, dependencies: dependencies($0)) }
     + testTargets.map {

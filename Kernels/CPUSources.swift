@@ -1,11 +1,17 @@
 // CPU-class devices: work-groups of one item, wide vectors, packed panels, no barrier.
 extension KernelSource {
-  public static let attentionLanes = KernelSource("attention_lanes", PackageResources.attention_lanes_opencl)
+  public static let attentionLanes = KernelSource(
+    "attention_lanes", PackageResources.attention_lanes_opencl, after: [.lanes, .vectorMath])
   public static let encoderAttentionTiles = KernelSource(
-    "encoder_attention_tiles", PackageResources.encoder_attention_tiles_opencl)
-  public static let matmulPanels = KernelSource("matmul_panels", PackageResources.matmul_panels_opencl)
-  public static let packPanels = KernelSource("pack_panels", PackageResources.pack_panels_opencl)
+    "encoder_attention_tiles", PackageResources.encoder_attention_tiles_opencl,
+    after: [.lanes, .vectorMath, .registerTile])
+  public static let matmulPanels = KernelSource(
+    "matmul_panels", PackageResources.matmul_panels_opencl,
+    after: [.blockFormats, .lanes, .panelFormats, .registerTile])
+  public static let packPanels = KernelSource(
+    "pack_panels", PackageResources.pack_panels_opencl, after: [.blockFormats, .lanes, .panelFormats])
   public static let panelFormats = KernelSource("panel_formats", PackageResources.panel_formats_opencl)
-  public static let productPanels = KernelSource("product_panels", PackageResources.product_panels_opencl)
+  public static let productPanels = KernelSource(
+    "product_panels", PackageResources.product_panels_opencl, after: [.registerTile])
   public static let registerTile = KernelSource("register_tile", PackageResources.register_tile_opencl)
 }

@@ -1,18 +1,26 @@
 /// A piece of OpenCL C that is embedded in the binary; each folder lists its own in `<Folder>Sources.swift`.
-public struct KernelSource: Sendable, Hashable {
+///
+/// There is one object a file, so sources are told apart by identity.
+public final class KernelSource: Sendable, Hashable {
   /// The file's base name: what errors and profiles say.
   public let name: String
+  /// What a program has before this file, in this order.
+  public let base: [KernelSource]
   private let bytes: [UInt8]
 
-  init(_ name: String, _ bytes: [UInt8]) {
+  init(_ name: String, _ bytes: [UInt8], after base: [KernelSource] = []) {
     self.name = name
+    self.base = base
     self.bytes = bytes
   }
 
   /// The file's text.
   public var text: String { String(decoding: bytes, as: UTF8.self) }
 
-  public static func == (a: Self, b: Self) -> Bool { a.name == b.name }
+  /// The text of a program that ends with this file.
+  public var programText: String { (base + [self]).map(\.text).joined(separator: "\n") }
 
-  public func hash(into hasher: inout Hasher) { hasher.combine(name) }
+  public static func == (a: KernelSource, b: KernelSource) -> Bool { a === b }
+
+  public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
 }

@@ -128,7 +128,7 @@ extension OpenCLBackend {
     let group = heads / spec.kvHeads
     let decode = batch.metadata.sequences.allSatisfy { $0.rowCount == 1 }
     let shape = OpenCLBatch.TileShape(
-      group: group, queries: decode ? min(group, 8) : tuning[.attentionCPU, "prefill"]["QUERIES"])
+      group: group, queries: decode ? min(group, 8) : tuned.prefillQueries)
     let tiles = try batch.tiles(shape, self)
     try launchItems(
       try lanesKernel("attention", spec, queries: shape.queries),
@@ -143,9 +143,9 @@ extension OpenCLBackend {
       ], spec.kvHeads, tiles.count)
   }
 
-  private func lanesKernel(_ name: String, _ spec: KVCacheSpec, queries: Int) throws -> OpenCLKernel {
+  private func lanesKernel(_ name: StaticString, _ spec: KVCacheSpec, queries: Int) throws -> OpenCLKernel {
     try library.kernel(
-      [.lanes, .vectorMath, .attentionLanes], name,
+      .attentionLanes, name,
       "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) -DVEC=16 -DGROUP=1 -DQUERIES=\(queries) ")
   }
 }

@@ -48,32 +48,33 @@ extension OpenCLBackend {
   private func attentionShape(_ spec: KVCacheSpec, group: Int) -> AttentionShape {
     if features.warpInstructions != .none, spec.dtype == .f16,
       let shape = AttentionShape.tensorCores(
-        headDim: spec.headDim, computeUnits: device.computeUnits, bits: tuning[.attentionWarp],
-        groups: tuning[.attentionWarpGroups])
+        headDim: spec.headDim, computeUnits: device.computeUnits, bits: tuned.warps.attention,
+        groups: tuned.warps.attentionGroups)
     {
       return shape
     }
     return .portable(
       headDim: spec.headDim, group: group, localMemoryBytes: context.device.localMemoryBytes,
-      computeUnits: device.computeUnits, tuned: tuning[.attentionGPU])
+      computeUnits: device.computeUnits, tuned: tuned.attention)
   }
 
   /// Compilers for CPUs take four times as long over unrolled tiles, and gain nothing by them.
-  var tileOptions: String { context.device.kind == .cpu ? "-DUNROLL= " : "" }
+  var tileOptions: KernelOptions { context.device.kind == .cpu ? "-DUNROLL= " : "" }
 
   /// A kernel over the cache of GPU-class devices.
   func splitKernel(
-    _ name: String, _ spec: KVCacheSpec, _ options: String, _ variant: AttentionShape.Variant = .portable
+    _ name: StaticString, _ spec: KVCacheSpec, _ options: KernelOptions,
+    _ variant: AttentionShape.Variant = .portable
   ) throws -> OpenCLKernel {
-    let common = "-DVEC=1 -DDIM=\(spec.headDim) -DBLOCK=\(spec.blockSize) " + options
+    let common: KernelOptions = "-DVEC=1 -DDIM=\(spec.headDim) -DBLOCK=\(spec.blockSize) " + options
     switch variant {
     case .portable:
       return try library.kernel(
-        [.vectorMath, .attentionTile, .attention], name,
+        .attention, name,
         common + tileOptions + "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) ")
     case .tensorCores:
-      let emulated = features.warpInstructions == .emulated ? "-DWARP_EMULATED " : ""
-      return try library.kernel([.warp, .attentionMMA], name, common + emulated)
+      let emulated: KernelOptions = features.warpInstructions == .emulated ? "-DWARP_EMULATED " : ""
+      return try library.kernel(.attentionMMA, name, common + emulated)
     }
   }
 }

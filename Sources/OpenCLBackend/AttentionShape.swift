@@ -17,7 +17,7 @@ struct AttentionShape: Hashable {
   var directGroups: Int
 
   /// The options of a kernel with `queries` in a tile.
-  func options(queries: Int) -> String {
+  func options(queries: Int) -> KernelOptions {
     // On tensor cores a warp has 16 queries, so their number gives that of the items.
     (variant == .portable ? "-DITEMS=\(items) " : "")
       + "-DKEYS=\(keys) -DSPLIT=\(splitTokens) -DQUERIES=\(queries) "

@@ -15,12 +15,12 @@ extension OpenCLBackend {
     let shared = operation.heads / operation.kvHeads
     let shape = AttentionShape.portable(
       headDim: operation.headDim, group: shared, localMemoryBytes: context.device.localMemoryBytes,
-      computeUnits: device.computeUnits, tuned: tuning[.attentionGPU])
+      computeUnits: device.computeUnits, tuned: tuned.attention)
     let tiles = try batch.queryBlocks(.init(group: shared, queries: shape.wideQueries), self)
     // Loads of four floats need rows that start at multiples of four.
     let aligned = [k, v].allSatisfy { $0.offset % 4 == 0 && $0.stride % 4 == 0 }
     let kernel = try library.kernel(
-      [.vectorMath, .attentionTile, .encoderAttentionBlocks], "encoder_attention_blocks",
+      .encoderAttentionBlocks, "encoder_attention_blocks",
       "-DVEC=1 -DDIM=\(operation.headDim) -DTILE_ALIGNED=\(aligned ? 1 : 0) "
         + tileOptions + shape.options(queries: shape.wideQueries))
     try context.launch(

@@ -94,7 +94,7 @@ extension OpenCLBackend {
       [(words, batch.tokenIDs), (positions, batch.positions)] + (types.map { [($0, batch.typeIDs)] } ?? [])
     for (index, (table, ids)) in lookups.enumerated() {
       guard let table = table as? OpenCLTable else { throw foreign("table") }
-      let kernel = try library.kernel([.blockFormats, .embeddingSum], "embedding_sum", table.format.options)
+      let kernel = try library.kernel(.embeddingSum, "embedding_sum", table.format.options)
       for part in table.parts {
         try launchItems(
           kernel,
@@ -164,9 +164,9 @@ extension OpenCLBackend {
       .uint("heads", UInt32(heads)), .uint("shared", UInt32(query.width / max(1, key.width))),
       .uint("head_dim", UInt32(y.width / heads)), .float("scale", scale),
     ]
-    let group = family == .cpu ? 1 : tuning[.encoderAttentionGPU]["GROUP"]
+    let group = family == .cpu ? 1 : tuned.encoderGroup
     let kernel = try library.kernel(
-      [.lanes, .vectorMath, .encoderAttention], "encoder_attention",
+      .encoderAttention, "encoder_attention",
       "-DVEC=\(family == .cpu ? 16 : 1) -DGROUP=\(group) ")
     try context.launch(
       kernel, arguments, global: (group * heads, y.rows, 1), local: (group, 1, 1))

@@ -38,9 +38,9 @@ extension OpenCLBackend {
   /// Whether heads of this size are whole tiles; others take the kernels of rows.
   func attendsInTiles(headDim: Int) -> Bool { family == .cpu && headDim % registerTile.columns == 0 }
 
-  private func tilesKernel(_ name: String, headDim: Int) throws -> OpenCLKernel {
+  private func tilesKernel(_ name: StaticString, headDim: Int) throws -> OpenCLKernel {
     try library.kernel(
-      [.lanes, .vectorMath, .registerTile, .encoderAttentionTiles], name,
+      .encoderAttentionTiles, name,
       "-DVEC=16 -DGROUP=1 -DDIM=\(headDim) " + registerTile.options)
   }
 

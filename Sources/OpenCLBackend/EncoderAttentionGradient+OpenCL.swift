@@ -37,9 +37,9 @@ extension OpenCLBackend {
 
     // Four tiles of rows fit the 32 KB of local memory that every device has.
     let tile = forward.headDim <= 96 ? 16 : 8
-    let options = "-DVEC=1 -DTILE=\(tile) -DDIM=\(forward.headDim) "
-    func kernel(_ name: String) throws -> OpenCLKernel {
-      try library.kernel([.vectorMath, .encoderAttentionGradient], name, options)
+    let options: KernelOptions = "-DVEC=1 -DTILE=\(tile) -DDIM=\(forward.headDim) "
+    func kernel(_ name: StaticString) throws -> OpenCLKernel {
+      try library.kernel(.encoderAttentionGradient, name, options)
     }
     try launchItems(
       try kernel("encoder_attention_products"),
@@ -60,9 +60,10 @@ extension OpenCLBackend {
       .float("scale", scale),
     ]
     let parts = OpenCLPackedBatch.blockRows / tile
-    for (name, count) in [
+    let passes: [(name: StaticString, count: Int)] = [
       ("encoder_attention_query_gradient", heads), ("encoder_attention_key_gradient", forward.kvHeads),
-    ] {
+    ]
+    for (name, count) in passes {
       try context.launch(
         try kernel(name), arguments, global: (tile * count, tile * batch.blockCount, parts),
         local: (tile, tile, 1))

@@ -8,14 +8,14 @@ extension OpenCLBackend {
   public func geluGradient(_ g: Tensor, x: Tensor, _ form: GELU.Form) throws -> Tensor {
     let operation = try RowGradient<GELU>(g.shape, [x.shape], flopsPerElement: 12)
     return try elementwise(
-      operation, .geluGradient, "gelu_gradient", operands: [("g", g), ("x", x)],
+      operation, .geluGradient, "gelu_gradient", operands: [(.g, g), (.x, x)],
       options: form == .tanh ? "-DTANH=1 " : "")
   }
 
   public func tanhGradient(_ g: Tensor, y: Tensor) throws -> Tensor {
     let operation = try RowGradient<Tanh>(g.shape, [y.shape], flopsPerElement: 3)
     return try elementwise(
-      operation, .tanhGradient, "tanh_gradient", operands: [("g", g), ("result", y)])
+      operation, .tanhGradient, "tanh_gradient", operands: [(.g, g), (.result, y)])
   }
 
   public func siluMulGradient(_ g: Tensor, gate: Tensor, up: Tensor) throws -> (gate: Tensor, up: Tensor) {
@@ -23,7 +23,7 @@ extension OpenCLBackend {
     let upGradient = try allocate(operation.outputShape, .f32)
     let gateGradient = try elementwise(
       operation, .siluMulGradient, "silu_mul_gradient",
-      operands: [("g", g), ("gate", gate), ("up", up)],
+      operands: [(.g, g), (.gate, gate), (.up, up)],
       extra: [.buffer("up_gradient", try FloatView(upGradient).buffer)])
     return (gateGradient, upGradient)
   }
@@ -31,14 +31,14 @@ extension OpenCLBackend {
   public func softmaxGradient(_ g: Tensor, y: Tensor) throws -> Tensor {
     let operation = try RowGradient<Softmax>(g.shape, [y.shape], flopsPerElement: 4)
     return try grouped(
-      operation, .softmaxGradient, "softmax_gradient", operands: [("g", g), ("result", y)])
+      operation, .softmaxGradient, "softmax_gradient", operands: [(.g, g), (.result, y)])
   }
 
   public func l2NormalizeGradient(_ g: Tensor, x: Tensor, epsilon: Float) throws -> Tensor {
     let operation = try RowGradient<L2Normalize>(g.shape, [x.shape], flopsPerElement: 7)
     return try grouped(
       operation, .l2NormalizeGradient, "l2_normalize_gradient",
-      operands: [("g", g), ("x", x)], extra: [.float("epsilon", epsilon)])
+      operands: [(.g, g), (.x, x)], extra: [.float("epsilon", epsilon)])
   }
 
   public func layerNormGradient(
@@ -77,8 +77,8 @@ extension OpenCLBackend {
 
   /// The gradient of a norm's input, and those of its weight and bias added to `sums`.
   private func normGradient(
-    _ operation: any Tensors.Operation, _ source: KernelSource, _ name: String, _ g: Tensor, _ x: Tensor,
-    _ weight: Tensor, _ epsilon: Float, sums: [Tensor]
+    _ operation: some Tensors.Operation, _ source: KernelSource, _ name: StaticString, _ g: Tensor,
+    _ x: Tensor, _ weight: Tensor, _ epsilon: Float, sums: [Tensor]
   ) throws -> Tensor {
     let (upstream, input, scale) = (try FloatView(g), try FloatView(x), try FloatView(weight))
     let y = try allocate(operation.outputShape, .f32)
@@ -89,9 +89,9 @@ extension OpenCLBackend {
       .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
     ]
     let width = KernelArgument.uint("width", UInt32(g.width))
-    let places = upstream.places + input.places
+    let places = upstream.places | input.places
     try launchGroups(
-      try rowKernel(source, name, at: places + [scale.offset], width: g.width, held: g.width),
+      try rowKernel(source, name, at: places | scale.offset, width: g.width, held: g.width),
       operands + [
         .buffer("weight", scale.buffer), .uint("weight_offset", scale.offset),
         .buffer("y", try FloatView(y).buffer), .buffer("statistics", statistics), width,
@@ -112,19 +112,16 @@ extension OpenCLBackend {
 
   /// Runs a kernel with a group a row over operands of one shape.
   private func grouped(
-    _ operation: any Tensors.Operation, _ source: KernelSource, _ name: String,
-    operands: [(name: String, tensor: Tensor)], extra: [KernelArgument] = []
+    _ operation: some Tensors.Operation, _ source: KernelSource, _ name: StaticString,
+    operands: [(name: OperandName, tensor: Tensor)], extra: [KernelArgument] = []
   ) throws -> Tensor {
     let y = try allocate(operation.outputShape, .f32)
     var arguments: [KernelArgument] = []
-    var places: [UInt32] = []
+    var places: UInt32 = 0
     for operand in operands {
       let view = try FloatView(operand.tensor)
-      places += view.places
-      arguments += [
-        .buffer(operand.name, view.buffer), .uint(operand.name + "_offset", view.offset),
-        .uint(operand.name + "_stride", view.stride),
-      ]
+      places |= view.places
+      operand.name.append(view, to: &arguments)
     }
     arguments += [.buffer("y", try FloatView(y).buffer), .uint("width", UInt32(y.width))] + extra
     let kernel = try rowKernel(source, name, at: places, width: y.width, held: y.width)

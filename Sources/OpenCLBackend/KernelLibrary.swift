@@ -2,10 +2,30 @@ import Kernels
 import OpenCLRuntime
 import Synchronization
 
-/// Built kernels by sources, name and options; each is built when first asked for.
+/// Built kernels by source, name and options; each is built when first asked for.
+///
+/// It is asked at every launch, so a kernel is found by what its call site writes: an object, a literal's place and
+/// options that are told apart without their text. Only what is not found so is looked up by its text.
 final class KernelLibrary: Sendable {
+  /// As call sites write it.
+  private struct Site: Hashable {
+    let source: KernelSource
+    let name: StaticString
+    let options: KernelOptions
+
+    static func == (a: Site, b: Site) -> Bool {
+      a.source === b.source && a.name.utf8Start == b.name.utf8Start
+        && a.name.utf8CodeUnitCount == b.name.utf8CodeUnitCount && a.options == b.options
+    }
+
+    func hash(into hasher: inout Hasher) {
+      hasher.combine(UInt(bitPattern: name.utf8Start))
+      hasher.combine(options)
+    }
+  }
+
   private struct ProgramKey: Hashable {
-    let sources: [KernelSource]
+    let source: KernelSource
     let options: String
   }
 
@@ -15,6 +35,7 @@ final class KernelLibrary: Sendable {
   }
 
   private struct State {
+    var known: [Site: OpenCLKernel] = [:]
     var programs: [ProgramKey: OpenCLProgram] = [:]
     var kernels: [KernelKey: OpenCLKernel] = [:]
   }
@@ -29,24 +50,35 @@ final class KernelLibrary: Sendable {
     deviceOptions = features.halfArithmetic ? "-DHALF_ARITHMETIC=1 " : ""
   }
 
-  /// The kernel `name` of the program made of `sources`, end to end, built with `options`.
-  func kernel(_ sources: [KernelSource], _ name: String, _ options: String) throws -> OpenCLKernel {
-    let program = ProgramKey(sources: sources, options: options)
-    let key = KernelKey(program: program, name: name)
+  /// The kernel `name` of `source` and what it is based on, built with `options`.
+  ///
+  /// - Throws: `kernelBuildFailed` with the build log.
+  func kernel(_ source: KernelSource, _ name: StaticString, _ options: KernelOptions) throws -> OpenCLKernel {
+    let site = Site(source: source, name: name, options: options)
     return try state.withLock { state in
-      if let kernel = state.kernels[key] { return kernel }
-      let built: OpenCLProgram
-      if let known = state.programs[program] {
-        built = known
-      } else {
-        built = try context.makeProgram(
-          name: sources.last?.name ?? name, source: sources.map(\.text).joined(separator: "\n"),
-          options: "-cl-std=CL1.2 " + deviceOptions + options)
-        state.programs[program] = built
-      }
-      let kernel = try built.kernel(name)
-      state.kernels[key] = kernel
+      if let kernel = state.known[site] { return kernel }
+      let kernel = try build(source, name.description, options.text, &state)
+      state.known[site] = kernel
       return kernel
     }
+  }
+
+  private func build(_ source: KernelSource, _ name: String, _ options: String, _ state: inout State) throws
+    -> OpenCLKernel
+  {
+    let program = ProgramKey(source: source, options: options)
+    let key = KernelKey(program: program, name: name)
+    if let kernel = state.kernels[key] { return kernel }
+    let built: OpenCLProgram
+    if let known = state.programs[program] {
+      built = known
+    } else {
+      built = try context.makeProgram(
+        name: source.name, source: source.programText, options: "-cl-std=CL1.2 " + deviceOptions + options)
+      state.programs[program] = built
+    }
+    let kernel = try built.kernel(name)
+    state.kernels[key] = kernel
+    return kernel
   }
 }

@@ -6,7 +6,8 @@ import Tensors
 extension OpenCLBackend {
   /// Columns of one chunk of the log-softmax and Gumbel kernels.
   private static var span: Int { 4096 }
-  private var spanOption: String { "-DSPAN=\(Self.span) " }
+  private var spanOption: KernelOptions { Self.spanOption }
+  private static let spanOption: KernelOptions = "-DSPAN=\(span) "
 
   public func logProbabilities(_ logits: Tensor, _ requests: [LogProbabilityRequest]) throws
     -> [LogProbabilityRow]

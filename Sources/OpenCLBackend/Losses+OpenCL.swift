@@ -11,7 +11,7 @@ extension OpenCLBackend {
       logits.shape, targets: targets.shape, weights: weights.shape, temperature: temperature)
     let (z, t, w) = (try FloatView(logits), try FloatView(targets), try FloatView(weights))
     return try loss(
-      operation, try library.kernel([.softmaxDivergence], "softmax_divergence", ""),
+      operation, try library.kernel(.softmaxDivergence, "softmax_divergence", ""),
       [
         .buffer("logits", z.buffer), .uint("logits_offset", z.offset), .uint("logits_stride", z.stride),
         .buffer("targets", t.buffer), .uint("targets_offset", t.offset), .uint("targets_stride", t.stride),
@@ -24,7 +24,7 @@ extension OpenCLBackend {
       logits.shape, targets: targets.shape, weights: weights.shape)
     let (z, t, w) = (try FloatView(logits), try FloatView(targets), try FloatView(weights))
     return try loss(
-      operation, try library.kernel([.sigmoidCrossEntropy], "sigmoid_cross_entropy", ""),
+      operation, try library.kernel(.sigmoidCrossEntropy, "sigmoid_cross_entropy", ""),
       [
         .buffer("logits", z.buffer), .uint("logits_offset", z.offset), .uint("logits_stride", z.stride),
         .buffer("targets", t.buffer), .uint("targets_offset", t.offset), .uint("targets_stride", t.stride),
@@ -33,7 +33,7 @@ extension OpenCLBackend {
   }
 
   private func loss(
-    _ operation: any Tensors.Operation, _ kernel: OpenCLKernel, _ operands: [KernelArgument]
+    _ operation: some Tensors.Operation, _ kernel: OpenCLKernel, _ operands: [KernelArgument]
   ) throws -> LossResult {
     let (rows, classes) = (operation.outputShape[0], operation.outputShape[1])
     let (losses, gradient) = (try allocate([rows], .f32), try allocate([rows, classes], .f32))
@@ -52,7 +52,7 @@ extension OpenCLBackend {
     let (input, numbers) = (try FloatView(x), try FloatView(parameters))
     let y = try allocate(operation.outputShape, .f32)
     try launchItems(
-      try library.kernel([.ordinalLogits], "ordinal_logits", ""),
+      try library.kernel(.ordinalLogits, "ordinal_logits", ""),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("parameters", numbers.buffer), .uint("parameters_offset", numbers.offset),
@@ -70,7 +70,7 @@ extension OpenCLBackend {
     let (upstream, input, numbers) = (try FloatView(g), try FloatView(x), try FloatView(parameters))
     let (y, partial) = (try allocate(operation.outputShape, .f32), try allocate(g.shape, .f32))
     try launchItems(
-      try library.kernel([.ordinalLogits], "ordinal_logits_gradient", ""),
+      try library.kernel(.ordinalLogits, "ordinal_logits_gradient", ""),
       [
         .buffer("g", upstream.buffer), .uint("g_offset", upstream.offset),
         .uint("g_stride", upstream.stride), .buffer("x", input.buffer), .uint("x_offset", input.offset),

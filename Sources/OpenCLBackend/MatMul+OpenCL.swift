@@ -17,24 +17,27 @@ extension OpenCLBackend {
     var operand: MatMulWarpOperand?
     for segment in matrix.segments {
       // A buffer must be passed where there is no bias too; the kernel does not read it.
-      let common: [KernelArgument] = [
+      var common: [KernelArgument] = [
         .buffer("bias", bias?.buffer ?? input.buffer),
         .uint("bias_offset", (bias?.offset ?? 0) + UInt32(segment.firstColumn)),
         .int("has_bias", bias == nil ? 0 : 1), .buffer("y", output.buffer),
         .uint("y_offset", UInt32(segment.firstColumn)), .uint("K", UInt32(matrix.inputWidth)),
         .uint("N", UInt32(segment.columns)),
       ]
-      let many: [KernelArgument] = [.uint("y_stride", output.stride), .uint("rows", UInt32(rows))]
+      // All but the CPU family's kernel of one row.
+      if family == .gpu || packed != nil {
+        common += [.uint("y_stride", output.stride), .uint("rows", UInt32(rows))]
+      }
       if usesWarps(matrix, segment) {
         if operand == nil || operand?.half != (segment.format == .f16) {
           operand = try warpOperand(input, segment, rows: rows, width: operation.inputWidth)
         }
         guard let operand else { continue }
-        try multiplyWarps(operand, segment, rows: rows, width: operation.inputWidth, common + many)
+        try multiplyWarps(operand, segment, rows: rows, width: operation.inputWidth, common)
       } else if family == .gpu {
-        try multiplyStored(input, segment, rows: rows, common + many)
+        try multiplyStored(input, segment, rows: rows, common)
       } else if let packed {
-        try multiplyTiles(packed, segment, rows: rows, common + many)
+        try multiplyTiles(packed, segment, rows: rows, common)
       } else {
         try multiplyRow(input, segment, common)
       }

@@ -5,10 +5,10 @@ import Tensors
 
 /// Products with panels, for the CPU family.
 extension OpenCLBackend {
-  private func panelKernel(_ name: String, _ format: WeightFormat) throws -> OpenCLKernel {
+  private func panelKernel(_ name: StaticString, _ format: WeightFormat) throws -> OpenCLKernel {
     try library.kernel(
-      [.blockFormats, .lanes, .panelFormats, .registerTile, .matmulPanels], name,
-      format.options + registerTile.options)
+      .matmulPanels, name,
+      tuned.panelOptions[format.rawValue])
   }
 
   /// The rows of `input` in the order of tiles.
@@ -31,7 +31,7 @@ extension OpenCLBackend {
       .buffer("x", input.buffer), .uint("x_offset", input.offset), .buffer("panels", segment.buffer),
     ]
     try launchItems(
-      try panelKernel("matmul_row", segment.format), arguments + common, (segment.columns + 31) / 32)
+      try panelKernel("matmul_row", segment.format), arguments, and: common, (segment.columns + 31) / 32)
   }
 
   func multiplyTiles(
@@ -39,14 +39,16 @@ extension OpenCLBackend {
   ) throws {
     let panels = (segment.columns + 31) / 32
     let tiles = registerTile.tiles(rows)
-    let tuned = tuning[.matmulTile, MatMulClass.of(rows: rows, segment.format)]
+    let tuned = tuned.matmulTile(rows: rows, segment.format)
     // Few panels leave cores idle unless the rows are shared out too.
-    let wanted = max(1, tuned["tasks_per_unit"] * device.computeUnits / panels)
-    let blockTiles = max(1, min(tuned["block_tiles"], (tiles + wanted - 1) / wanted))
-    let arguments: [KernelArgument] = [.buffer("packed", packed), .buffer("panels", segment.buffer)]
+    let wanted = max(1, tuned.tasksPerUnit * device.computeUnits / panels)
+    let blockTiles = max(1, min(tuned.tiles, (tiles + wanted - 1) / wanted))
+    let arguments: [KernelArgument] = [
+      .buffer("packed", packed), .buffer("panels", segment.buffer),
+      .uint("block_tiles", UInt32(blockTiles)),
+    ]
     try launchItems(
-      try panelKernel("matmul_tile", segment.format),
-      arguments + common + [.uint("block_tiles", UInt32(blockTiles))], panels,
+      try panelKernel("matmul_tile", segment.format), arguments, and: common, panels,
       (tiles + blockTiles - 1) / blockTiles)
   }
 }

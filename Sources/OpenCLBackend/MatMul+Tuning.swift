@@ -6,14 +6,9 @@ import Tensors
 enum MatMulClass {
   static let all = ["f32.few", "f32.many", "packed.few", "packed.many"]
 
-  /// Up to 64 rows are few; `packed` weights are widened while they are multiplied.
-  static func of(rows: Int, _ format: WeightFormat) -> String {
-    switch (format == .f32, rows <= 64) {
-    case (true, true): "f32.few"
-    case (true, false): "f32.many"
-    case (false, true): "packed.few"
-    case (false, false): "packed.many"
-    }
+  /// The class's place in ``all``: up to 64 rows are few; `packed` weights are widened while they are multiplied.
+  static func index(rows: Int, _ format: WeightFormat) -> Int {
+    (format == .f32 ? 0 : 2) + (rows <= 64 ? 0 : 1)
   }
 }
 

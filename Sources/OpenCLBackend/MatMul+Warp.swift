@@ -10,34 +10,56 @@ enum MatMulWarpClass {
   /// More rows: in tiles.
   static let tiles = ["dense.medium", "dense.large", "quantised.medium", "quantised.large"]
 
-  private static func kind(_ format: WeightFormat) -> String { format.isQuantized ? "quantised" : "dense" }
-
+  /// The place in `rows`.
+  ///
   /// - Parameter rowTiles: tiles of eight rows that a group takes.
-  static func of(rowTiles: Int, _ format: WeightFormat) -> String {
-    kind(format) + (rowTiles <= 2 ? ".few" : ".some")
+  static func index(rowTiles: Int, _ format: WeightFormat) -> Int {
+    (format.isQuantized ? 2 : 0) + (rowTiles <= 2 ? 0 : 1)
   }
 
+  /// The place in `tiles`.
+  ///
   /// - Parameter largeFrom: pieces of 256 rows by 128 columns from which on a result is large.
-  static func of(rows: Int, columns: Int, largeFrom: Int, _ format: WeightFormat) -> String {
+  static func index(rows: Int, columns: Int, largeFrom: Int, _ format: WeightFormat) -> Int {
     let pieces = ((columns + 127) / 128) * ((rows + 255) / 256)
-    return kind(format) + (pieces >= largeFrom ? ".large" : ".medium")
+    return (format.isQuantized ? 2 : 0) + (pieces >= largeFrom ? 1 : 0)
   }
 }
 
 /// The tiles of `matmul_mma` (matmul_mma.opencl).
 struct MatMulWarpTiles {
-  private let tuned: KernelParameters
+  let columns: Int
+  let rows: Int
+  let items: Int
+  let localBytes: Int
+  let options: KernelOptions
 
-  init(_ tuned: KernelParameters) { self.tuned = tuned }
-
-  var columns: Int { 64 * tuned["WARPS_N"] }
-  var rows: Int { tuned["WARP_ROWS"] * tuned["WARPS_X"] }
-  var items: Int { 32 * tuned["WARPS_N"] * tuned["WARPS_X"] }
-  var localBytes: Int { tuned["STAGES"] * (columns + rows) * 64 }
-  var options: String { tuned.options }
+  init(_ tuned: KernelParameters) {
+    columns = 64 * tuned["WARPS_N"]
+    rows = tuned["WARP_ROWS"] * tuned["WARPS_X"]
+    items = 32 * tuned["WARPS_N"] * tuned["WARPS_X"]
+    localBytes = tuned["STAGES"] * (columns + rows) * 64
+    options = tuned.options
+  }
 
   func groups(rows: Int, columns: Int) -> Int {
     ((columns + self.columns - 1) / self.columns) * ((rows + self.rows - 1) / self.rows)
+  }
+}
+
+/// How `matmul_mma_rows` divides its columns.
+struct MatMulWarpColumns {
+  /// Sixteens of columns that a warp has.
+  let columnTiles: Int
+  /// Warps of a group where the chunks of k ask for no more.
+  let warps: Int
+  /// Spans of weights on their way.
+  let ahead: Int
+
+  init(_ tuned: KernelParameters) {
+    columnTiles = tuned["COLUMN_TILES"]
+    warps = tuned["WARPS"]
+    ahead = tuned["AHEAD"]
   }
 }
 
@@ -73,18 +95,16 @@ extension OpenCLBackend {
   }
 
   /// The build options that choose between PTX and its emulation.
-  var warpOptions: String { features.warpInstructions == .emulated ? "-DWARP_EMULATED=1 " : "" }
+  var warpOptions: KernelOptions { features.warpInstructions == .emulated ? "-DWARP_EMULATED=1 " : "" }
 
   /// The tiles of eight rows that a kernel takes at once, nil where the one for many rows is to run.
   private func rowTiles(_ rows: Int) -> Int? { [1, 2, 4, 8].first { rows <= 8 * $0 } }
 
   /// - Parameter part: the kernel's number in the file, so that the others are not built with it.
-  private func warpKernel(_ name: String, part: Int, _ format: WeightFormat, _ options: String = "") throws
-    -> OpenCLKernel
-  {
-    try library.kernel(
-      [.blockFormats, .warp, .mmaWeights, .matmulMMA], name,
-      warpOptions + format.options + "-DPART=\(part) " + options)
+  private func warpKernel(
+    _ name: StaticString, part: Int, _ format: WeightFormat, _ options: KernelOptions = ""
+  ) throws -> OpenCLKernel {
+    try library.kernel(.matmulMMA, name, warpOptions + format.options + "-DPART=\(part) " + options)
   }
 
   /// Rounds the rows to the operand that `segment` asks for.
@@ -111,31 +131,30 @@ extension OpenCLBackend {
   ) throws {
     let split = MatMulWarpSplit(columns: segment.columns, terms: width)
     let aligned = segment.format.isQuantized || (width % 8 == 0 && segment.rowBytes % 16 == 0)
-    let alignment = "-DALIGNED=\(aligned ? 1 : 0) "
-    let arguments: [KernelArgument] =
-      [
-        .buffer("operand", operand.buffer), .buffer("weights", segment.buffer),
-        .ulong("row_bytes", UInt64(segment.rowBytes)),
-      ] + common + [.uint("chunk", UInt32(split.chunk))]
+    let alignment: KernelOptions = "-DALIGNED=\(aligned ? 1 : 0) "
+    let arguments: [KernelArgument] = [
+      .buffer("operand", operand.buffer), .buffer("weights", segment.buffer),
+      .ulong("row_bytes", UInt64(segment.rowBytes)), .uint("chunk", UInt32(split.chunk)),
+    ]
     if let rowTiles = rowTiles(rows) {
-      var tuned = tuning[.matmulWarpRows, MatMulWarpClass.of(rowTiles: rowTiles, segment.format)]
+      let shape = tuned.warps.matmulColumns[MatMulWarpClass.index(rowTiles: rowTiles, segment.format)]
       // A group has all chunks of its columns.
-      let warps = max(tuned["WARPS"], split.splits)
-      tuned.values["WARPS"] = warps
+      let warps = max(shape.warps, split.splits)
       let kernel = try warpKernel(
         "matmul_mma_rows", part: 3, segment.format,
-        alignment + tuned.options + "-DROW_TILES=\(rowTiles) -DSPLITS=\(split.splits) ")
-      let columns = 16 * tuned["COLUMN_TILES"] * warps / split.splits
+        alignment + "-DAHEAD=\(shape.ahead) -DCOLUMN_TILES=\(shape.columnTiles) -DWARPS=\(warps) "
+          + "-DROW_TILES=\(rowTiles) -DSPLITS=\(split.splits) ")
+      let columns = 16 * shape.columnTiles * warps / split.splits
       let groups = (segment.columns + columns - 1) / columns
-      try context.launch(kernel, arguments, global: (groups * 32 * warps, 1, 1), local: (32 * warps, 1, 1))
+      try context.launch(
+        kernel, arguments, and: common, global: (groups * 32 * warps, 1, 1), local: (32 * warps, 1, 1))
     } else {
-      let shapeClass = MatMulWarpClass.of(
-        rows: rows, columns: segment.columns, largeFrom: tuning[.matmulWarpChoice]["LARGE_FROM"],
-        segment.format)
-      let tiles = MatMulWarpTiles(tuning[.matmulWarp, shapeClass])
+      let tiles = tuned.warps.matmulTiles[
+        MatMulWarpClass.index(
+          rows: rows, columns: segment.columns, largeFrom: tuned.warps.matmulLargeFrom, segment.format)]
       let groups = tiles.groups(rows: rows, columns: segment.columns)
       try context.launch(
-        try warpKernel("matmul_mma", part: 2, segment.format, alignment + tiles.options), arguments,
+        try warpKernel("matmul_mma", part: 2, segment.format, alignment + tiles.options), arguments, and: common,
         global: (groups * tiles.items, 1, 1), local: (tiles.items, 1, 1))
     }
   }

@@ -8,7 +8,7 @@ extension OpenCLBackend {
     let y = try allocate(operation.outputShape, .f32)
     try launchGroups(
       try rowKernel(
-        .rmsNorm, "rms_norm", at: input.places + [scale.offset], width: x.width, held: x.width),
+        .rmsNorm, "rms_norm", at: input.places | scale.offset, width: x.width, held: x.width),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("weight", scale.buffer), .uint("weight_offset", scale.offset),
@@ -27,7 +27,7 @@ extension OpenCLBackend {
     let (sum, y) = (try allocate(a.shape, .f32), try allocate(a.shape, .f32))
     try launchGroups(
       try rowKernel(
-        .addRMSNorm, "add_rms_norm", at: left.places + right.places + [scale.offset], width: a.width,
+        .addRMSNorm, "add_rms_norm", at: left.places | right.places | scale.offset, width: a.width,
         held: a.width),
       [
         .buffer("a", left.buffer), .uint("a_offset", left.offset), .uint("a_stride", left.stride),
@@ -46,7 +46,7 @@ extension OpenCLBackend {
     let y = try allocate(operation.outputShape, .f32)
     try launchGroups(
       try rowKernel(
-        .layerNorm, "layer_norm", at: input.places + [scale.offset, shift.offset], width: x.width,
+        .layerNorm, "layer_norm", at: input.places | scale.offset | shift.offset, width: x.width,
         held: x.width),
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),

@@ -25,7 +25,11 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   /// What kernel variants may use on this device.
   public let features: KernelFeatures
   /// The kernels' launch parameters.
-  public internal(set) var tuning: Tuning
+  public internal(set) var tuning: Tuning {
+    didSet { tuned = TunedValues(tuning, family, features) }
+  }
+  /// What operations read of the tuning at every launch.
+  private(set) var tuned: TunedValues
   let context: OpenCLContext
   let library: KernelLibrary
   let rotations = Mutex<[RoPE: RotationTable]>([:])
@@ -50,7 +54,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   ///
   /// - Parameter features: what variants may use, by default what the device has: on NVIDIA a probe's result, made
   ///   once for each driver; `.portable` for none.
-  /// - Parameter tuning: launch parameters, by default those of the tables for this device (``Tuning``).
+  /// - Parameter tuning: launch parameters of ``TunableKernel/all``, by default those of the tables for this device
+  ///   (``Tuning``).
   /// - Throws: `deviceFailure` or `outOfMemory` where the driver refuses; `malformedFile` for a broken table of launch
   ///   parameters in the user's cache.
   public init(
@@ -69,6 +74,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     self.family = family ?? (device.kind == .cpu ? .cpu : .gpu)
     self.tuning = try tuning ?? Tuning.of(device)
     self.features = try features ?? DeviceModelStore.standard.features(of: device)
+    tuned = TunedValues(self.tuning, self.family, self.features)
     context = try OpenCLContext(device: device, cache: cache)
     library = KernelLibrary(context: context, features: self.features)
   }
@@ -142,14 +148,16 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   /// Launches a kernel of which every item (CPU family) or every driver-chosen group stands alone.
   func launchItems(
-    _ kernel: OpenCLKernel, _ arguments: [KernelArgument], _ x: Int, _ y: Int = 1, _ z: Int = 1
+    _ kernel: OpenCLKernel, _ arguments: [KernelArgument], and more: [KernelArgument] = [], _ x: Int,
+    _ y: Int = 1, _ z: Int = 1
   ) throws {
     // Compilers for CPUs build a kernel anew for every group size, so it is always one there.
-    try context.launch(kernel, arguments, global: (x, y, z), local: family == .cpu ? (1, 1, 1) : nil)
+    try context.launch(
+      kernel, arguments, and: more, global: (x, y, z), local: family == .cpu ? (1, 1, 1) : nil)
   }
 
   /// Ends an operation: the kernels launched since the last one were its own.
-  func record(_ operation: any Tensors.Operation) throws {
+  func record(_ operation: some Tensors.Operation) throws {
     guard let bridge, let (group, launches) = context.closeGroup() else { return }
     bridge.close(group, count: launches, operation)
   }

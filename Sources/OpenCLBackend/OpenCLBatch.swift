@@ -132,7 +132,7 @@ extension OpenCLBackend {
     _ table: OpenCLBuffer, format: WeightFormat, rowBytes: Int, first: Int, count: Int, ids: OpenCLBuffer,
     rows: Int, into output: OpenCLBuffer, at offset: Int, width: Int
   ) throws {
-    let kernel = try library.kernel([.blockFormats, .embedding], "embedding", format.options)
+    let kernel = try library.kernel(.embedding, "embedding", format.options)
     try launchItems(
       kernel,
       [

@@ -19,15 +19,15 @@ final class OpenCLMatrix: MatrixWeight {
   let segments: [MatrixSegment]
   /// Loaded in mode `f32`: no kernel may round its operands to fewer bits.
   let isExact: Bool
+  let byteCount: Int
 
   init(inputWidth: Int, outputWidth: Int, segments: [MatrixSegment], isExact: Bool) {
     self.inputWidth = inputWidth
     self.outputWidth = outputWidth
     self.segments = segments
     self.isExact = isExact
+    byteCount = segments.reduce(0) { $0 + $1.buffer.byteCount }
   }
-
-  var byteCount: Int { segments.reduce(0) { $0 + $1.buffer.byteCount } }
 }
 
 /// A look-up table as stored, in as many buffers as the device's largest allocation asks for.

@@ -14,8 +14,8 @@ extension OpenCLBackend {
     let chunks = (operation.k + tile.chunk - 1) / tile.chunk
     let packed = try context.makeBuffer(byteCount: tiles * tile.rows * operation.k * 4)
     let right = try context.makeBuffer(byteCount: panels * tile.columns * operation.k * 4)
-    func kernel(_ name: String) throws -> OpenCLKernel {
-      try library.kernel([.registerTile, .productPanels], name, tile.options)
+    func kernel(_ name: StaticString) throws -> OpenCLKernel {
+      try library.kernel(.productPanels, name, tile.options)
     }
     try launchItems(
       try kernel("product_pack_left"),
@@ -27,12 +27,11 @@ extension OpenCLBackend {
       columns + [
         .buffer("panels", right), .uint("n", UInt32(operation.n)), .uint("K", UInt32(operation.k)),
       ], panels, chunks)
-    let tuned = tuning[.productCPU]
-    let blockPanels = tuned["block_panels"]
+    let blockPanels = tuned.productPanels
     let groups = (panels + blockPanels - 1) / blockPanels
     // Few panels leave cores idle unless the rows are shared out too.
     let wanted = max(1, 4 * device.computeUnits / groups)
-    let blockTiles = max(1, min(tuned["block_tiles"], (tiles + wanted - 1) / wanted))
+    let blockTiles = max(1, min(tuned.productTiles, (tiles + wanted - 1) / wanted))
     try launchItems(
       try kernel("product_tiles"),
       [.buffer("packed", packed), .buffer("panels", right)] + result

@@ -9,7 +9,7 @@ extension OpenCLBackend {
   ) throws {
     let tile = 64
     try context.launch(
-      try library.kernel([.productTiled], "product_tiled", ""), operand + columns + result,
+      try library.kernel(.productTiled, "product_tiled", ""), operand + columns + result,
       global: ((operation.n + tile - 1) / tile * 16, (operation.m + tile - 1) / tile * 16, 1),
       local: (16, 16, 1))
   }

@@ -7,21 +7,27 @@ import Tensors
 struct ProductWarpTiles {
   static let classes = ["medium", "large"]
 
-  private let tuned: KernelParameters
+  let rows: Int
+  let columns: Int
+  let items: Int
+  /// Two buffers of 32 k's in 16 bits.
+  let localBytes: Int
+  let options: KernelOptions
 
-  init(_ tuned: KernelParameters) { self.tuned = tuned }
-
-  /// - Parameter largeFrom: pieces of 128 × 128 elements from which on a result is large.
-  static func shapeClass(rows: Int, columns: Int, largeFrom: Int) -> String {
-    ((columns + 127) / 128) * ((rows + 127) / 128) >= largeFrom ? "large" : "medium"
+  init(_ tuned: KernelParameters) {
+    rows = 64 * tuned["WARPS_M"]
+    columns = 32 * tuned["WARPS_N"]
+    items = 32 * tuned["WARPS_M"] * tuned["WARPS_N"]
+    localBytes = 2 * (rows + columns) * 64
+    options = tuned.options
   }
 
-  var rows: Int { 64 * tuned["WARPS_M"] }
-  var columns: Int { 32 * tuned["WARPS_N"] }
-  var items: Int { 32 * tuned["WARPS_M"] * tuned["WARPS_N"] }
-  /// Two buffers of 32 k's in 16 bits.
-  var localBytes: Int { 2 * (rows + columns) * 64 }
-  var options: String { tuned.options }
+  /// The place in `classes`.
+  ///
+  /// - Parameter largeFrom: pieces of 128 × 128 elements from which on a result is large.
+  static func index(rows: Int, columns: Int, largeFrom: Int) -> Int {
+    ((columns + 127) / 128) * ((rows + 127) / 128) >= largeFrom ? 1 : 0
+  }
 
   func groups(rows: Int, columns: Int) -> (across: Int, down: Int) {
     ((columns + self.columns - 1) / self.columns, (rows + self.rows - 1) / self.rows)
@@ -38,13 +44,12 @@ extension OpenCLBackend {
   func multiplyWarps(
     _ operation: Product, transposeA: Bool, transposeB: Bool, _ arguments: [KernelArgument]
   ) throws {
-    let shapeClass = ProductWarpTiles.shapeClass(
-      rows: operation.m, columns: operation.n, largeFrom: tuning[.productWarpChoice]["LARGE_FROM"])
-    let tiles = ProductWarpTiles(tuning[.productWarp, shapeClass])
+    let tiles = tuned.warps.productTiles[
+      ProductWarpTiles.index(rows: operation.m, columns: operation.n, largeFrom: tuned.warps.productLargeFrom)]
     let groups = tiles.groups(rows: operation.m, columns: operation.n)
-    let turned = "-DTURNED_A=\(transposeA ? 1 : 0) -DTURNED_B=\(transposeB ? 0 : 1) "
+    let turned: KernelOptions = "-DTURNED_A=\(transposeA ? 1 : 0) -DTURNED_B=\(transposeB ? 0 : 1) "
     try context.launch(
-      try library.kernel([.warp, .productMMA], "product_mma", warpOptions + turned + tiles.options),
+      try library.kernel(.productMMA, "product_mma", warpOptions + turned + tiles.options),
       arguments,
       global: (groups.across * tiles.items, groups.down, 1), local: (tiles.items, 1, 1))
   }

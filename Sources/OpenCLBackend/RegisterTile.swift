@@ -4,6 +4,7 @@ struct RegisterTile {
   let lanes: Int
   let rows: Int
   let columns: Int
+  let options: KernelOptions
   /// Consecutive k's that are multiplied at a time.
   let chunk = 256
 
@@ -12,14 +13,13 @@ struct RegisterTile {
     lanes = registerFloats < 16 ? 8 : 16
     rows = registerFloats < 16 ? 6 : 12
     columns = 2 * lanes
+    options = "-DLANES=\(lanes) "
   }
-
-  var options: String { "-DLANES=\(lanes) " }
 
   /// Tiles of `count` rows.
   func tiles(_ count: Int) -> Int { (count + rows - 1) / rows }
 }
 
 extension OpenCLBackend {
-  var registerTile: RegisterTile { RegisterTile(registerFloats: features.registerFloats) }
+  var registerTile: RegisterTile { tuned.registerTile }
 }

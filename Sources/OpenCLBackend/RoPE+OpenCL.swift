@@ -14,7 +14,7 @@ extension OpenCLBackend {
     let operation = try RotaryEmbedding(x: x.shape, spec: spec, batchRows: batch.metadata.rows)
     guard let batch = batch as? OpenCLBatch else { throw foreign("batch") }
     return try rotate(
-      x, spec, operation, positions: batch.positions, last: Int(batch.metadata.positions.max() ?? 0))
+      x, spec, operation, positions: batch.positions, last: batch.metadata.lastPosition)
   }
 
   public func rope(_ x: Tensor, _ spec: RoPE, inverse: Bool, _ batch: any PreparedPackedBatch) throws
@@ -35,7 +35,7 @@ extension OpenCLBackend {
     guard operation.rows > 0, operation.width > 0 else { return y }
     let table = try rotationTable(spec, positions: last + 1)
     let heads = operation.width / spec.headDim
-    let options = spec.pairing == .neighbours ? "-DNEIGHBOURS=1 " : ""
+    let options: KernelOptions = spec.pairing == .neighbours ? "-DNEIGHBOURS=1 " : ""
     // An item takes a head on CPU devices, a pair or an element that is not rotated on others.
     let items = family == .cpu ? 1 : spec.headDim - spec.rotaryDim / 2
     try launchColumns(

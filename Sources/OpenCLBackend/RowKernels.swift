@@ -7,8 +7,59 @@ struct RowOptions {
   let vector: Int
   let group: Int
   let segment: Int
+  /// The options of every shape that a row can have: by ``HeldVectors``, for rows that are no whole vectors and for
+  /// those that are. One for all on the CPU family.
+  private let shapes: [KernelOptions]
 
-  var options: String { "-DVEC=\(vector) -DGROUP=\(group) -DSEGMENT=\(segment) " }
+  /// Vectors that an item keeps between passes: a kernel that keeps none, rows too wide for it, or a power of two.
+  private static let heldVectors: [Int?] = [nil, 0, 1, 2, 4, 8]
+
+  init(_ tuning: Tuning, _ family: KernelFamily, _ features: KernelFeatures) {
+    switch family {
+    case .cpu:
+      (vector, group, segment) = (16, 1, tuning[.elementwiseCPU]["SEGMENT"])
+    case .gpu:
+      (vector, group) = (4, tuning[.normsGPU]["GROUP"])
+      segment = tuning[.elementwiseGPU]["SEGMENT"]
+    }
+    let common: KernelOptions = "-DVEC=\(vector) -DGROUP=\(group) -DSEGMENT=\(segment) "
+    guard family == .gpu else {
+      shapes = [common]
+      return
+    }
+    let exchange = Self.exchange(features, group)
+    shapes = Self.heldVectors.flatMap { held in
+      [0, 1].map { aligned in
+        let kept: KernelOptions = held.map { "-DHELD=\($0) " } ?? ""
+        return common + "-DALIGNED=\(aligned) " + kept + exchange
+      }
+    }
+  }
+
+  /// - Parameters:
+  ///   - places: the bits of all offsets and strides at which vectors are read.
+  ///   - width: of the rows.
+  ///   - held: of the rows that an item keeps between passes, for kernels that do.
+  func options(places: UInt32, width: Int, held: Int?) -> KernelOptions {
+    guard shapes.count > 1 else { return shapes[0] }
+    let whole = width % vector == 0 && Int(places) % vector == 0
+    return shapes[2 * shape(held) + (whole ? 1 : 0)]
+  }
+
+  /// Where rows of this width stand in ``heldVectors``.
+  private func shape(_ held: Int?) -> Int {
+    guard let held else { return 0 }
+    let vectors = (held + group * vector - 1) / (group * vector)
+    return vectors <= 1 ? 2 : vectors <= 2 ? 3 : vectors <= 4 ? 4 : vectors <= 8 ? 5 : 1
+  }
+
+  /// How the items of a group exchange what they add up: by a warp's or subgroup's shuffles, or else local memory.
+  private static func exchange(_ features: KernelFeatures, _ group: Int) -> KernelOptions {
+    if features.warpInstructions == .ptx { return "-DWARP=1 " }
+    // Wider subgroups make Intel's compiler for CPUs several times slower.
+    let size = [16, 8, 32].first { features.subgroupSizes.contains($0) && $0 <= group }
+    return size.map { "-DSUBGROUP=\($0) " } ?? ""
+  }
 
   func segments(_ width: Int) -> Int { (width + segment - 1) / segment }
 }
@@ -16,48 +67,21 @@ struct RowOptions {
 /// The row kernels: one source for both families, shaped by macros (Kernels/common/vector_math.opencl).
 extension OpenCLBackend {
   /// The shape of the row kernels on this family.
-  var rowOptions: RowOptions {
-    family == .cpu
-      ? RowOptions(vector: 16, group: 1, segment: tuning[.elementwiseCPU]["SEGMENT"])
-      : RowOptions(
-        vector: 4, group: tuning[.normsGPU]["GROUP"], segment: tuning[.elementwiseGPU]["SEGMENT"])
-  }
+  var rowOptions: RowOptions { tuned.rows }
 
   /// A kernel of the row family.
   ///
   /// - Parameters:
-  ///   - places: offsets and strides of all that the kernel reads in vectors; where they are whole vectors, a vector
-  ///     is loaded at once.
+  ///   - places: the bits of offsets and strides of all that the kernel reads in vectors, put together by `|`; where
+  ///     they are whole vectors, a vector is loaded at once.
   ///   - width: of the rows that it reads and writes.
   ///   - held: of the rows that an item keeps between passes, for kernels that do.
   func rowKernel(
-    _ source: KernelSource, _ name: String, at places: [UInt32] = [], width: Int, held: Int? = nil,
-    _ extra: String = ""
+    _ source: KernelSource, _ name: StaticString, at places: UInt32 = 0, width: Int, held: Int? = nil,
+    _ extra: KernelOptions = ""
   ) throws -> OpenCLKernel {
-    var options = rowOptions.options + extra
-    if family == .gpu {
-      let vector = rowOptions.vector
-      let whole = width % vector == 0 && places.allSatisfy { Int($0) % vector == 0 }
-      options += "-DALIGNED=\(whole ? 1 : 0) "
-      if let held { options += "-DHELD=\(heldVectors(held)) " }
-      options += exchangeOptions(rowOptions.group)
-    }
-    return try library.kernel([.lanes, .vectorMath, source], name, options)
-  }
-
-  /// Vectors of a row that an item keeps in registers, a power of two; 0 for rows too wide for that.
-  private func heldVectors(_ width: Int) -> Int {
-    let columns = rowOptions.group * rowOptions.vector
-    let vectors = (width + columns - 1) / columns
-    return [1, 2, 4, 8].first { vectors <= $0 } ?? 0
-  }
-
-  /// How the items of a group exchange what they add up: by a warp's or subgroup's shuffles, or else local memory.
-  func exchangeOptions(_ group: Int) -> String {
-    if features.warpInstructions == .ptx { return "-DWARP=1 " }
-    // Wider subgroups make Intel's compiler for CPUs several times slower.
-    let size = [16, 8, 32].first { features.subgroupSizes.contains($0) && $0 <= group }
-    return size.map { "-DSUBGROUP=\($0) " } ?? ""
+    try library.kernel(
+      source, name, tuned.rows.options(places: places, width: width, held: held) + extra)
   }
 
   /// Launches a kernel with one group a row (or a row and chunk).
@@ -77,6 +101,6 @@ extension OpenCLBackend {
 }
 
 extension FloatView {
-  /// What must be whole vectors for the view's rows to lie at them.
-  var places: [UInt32] { [offset, stride] }
+  /// The bits of what must be whole vectors for the view's rows to lie at them.
+  var places: UInt32 { offset | stride }
 }

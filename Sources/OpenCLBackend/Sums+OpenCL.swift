@@ -33,7 +33,7 @@ extension OpenCLBackend {
     starts.append(Int32(order.count))
     try launchColumns(
       try rowKernel(
-        .scatterAddRows, "scatter_add_rows", at: source.places + target.places, width: g.width),
+        .scatterAddRows, "scatter_add_rows", at: source.places | target.places, width: g.width),
       [
         .buffer("g", source.buffer), .uint("g_offset", source.offset), .uint("g_stride", source.stride),
         .buffer("rows", try makeBuffer(rows)), .buffer("starts", try makeBuffer(starts)),
@@ -55,7 +55,7 @@ extension OpenCLBackend {
     var first = 0
     for (part, count) in zip(parts, blocks) {
       try launchGroups(
-        try rowKernel(.sumOfSquares, "sum_of_squares", at: [part.view.offset], width: part.count),
+        try rowKernel(.sumOfSquares, "sum_of_squares", at: part.view.offset, width: part.count),
         [
           .buffer("x", part.view.buffer), .uint("x_offset", part.view.offset),
           .uint("count", UInt32(part.count)), .buffer("partial", partial), .uint("first", UInt32(first)),
@@ -77,7 +77,7 @@ extension OpenCLBackend {
   func addTotals(_ partial: OpenCLBuffer, first: Int, step: Int, rows: Int, to sum: Tensor) throws {
     let target = try FloatView(sum)
     try launchColumns(
-      try rowKernel(.columnSums, "column_totals", at: [target.offset], width: sum.width),
+      try rowKernel(.columnSums, "column_totals", at: target.offset, width: sum.width),
       [
         .buffer("partial", partial), .uint("first", UInt32(first)), .uint("step", UInt32(step)),
         .uint("blocks", UInt32(columnBlocks(rows))), .buffer("sum", target.buffer),

@@ -39,7 +39,7 @@ extension OpenCLBackend: TrainingBackend {
 
   public func scale(_ x: Tensor, by factor: Float) throws -> Tensor {
     try elementwise(
-      Scale(x.shape), .scale, "scale", operands: [("x", x)], extra: [.float("factor", factor)])
+      Scale(x.shape), .scale, "scale", operands: [(.x, x)], extra: [.float("factor", factor)])
   }
 
   public func rowDots(_ a: Tensor, _ b: Tensor, groups: Int) throws -> Tensor {
@@ -48,7 +48,7 @@ extension OpenCLBackend: TrainingBackend {
     let y = try allocate(operation.outputShape, .f32)
     try launchGroups(
       try rowKernel(
-        .rowDots, "row_dots", at: left.places + right.places, width: operation.width / groups),
+        .rowDots, "row_dots", at: left.places | right.places, width: operation.width / groups),
       [
         .buffer("a", left.buffer), .uint("a_offset", left.offset), .uint("a_stride", left.stride),
         .buffer("b", right.buffer), .uint("b_offset", right.offset), .uint("b_stride", right.stride),
@@ -64,11 +64,11 @@ extension OpenCLBackend: TrainingBackend {
     let groupWidth = x.width / operation.groups
     let factor = try FloatView(factors)
     return try elementwise(
-      operation, .scaleGroups, "scale_groups", operands: [("x", x)],
+      operation, .scaleGroups, "scale_groups", operands: [(.x, x)],
       extra: [
         .buffer("factors", factor.buffer), .uint("factors_offset", factor.offset),
         .uint("factors_stride", factor.stride), .uint("group_width", UInt32(groupWidth)),
-      ], at: groupWidth == 1 ? factor.places : [], run: groupWidth == 1 ? x.width : groupWidth)
+      ], at: groupWidth == 1 ? factor.places : 0, run: groupWidth == 1 ? x.width : groupWidth)
   }
 
   public func scaleColumns(_ x: Tensor, by factors: Tensor, bias: Tensor?) throws -> Tensor {
@@ -76,12 +76,12 @@ extension OpenCLBackend: TrainingBackend {
     // A buffer must be passed where there is no bias too; the kernel does not read it.
     let (factor, shift) = (try FloatView(factors), try FloatView(bias ?? factors))
     return try elementwise(
-      operation, .scaleColumns, "scale_columns", operands: [("x", x)],
+      operation, .scaleColumns, "scale_columns", operands: [(.x, x)],
       extra: [
         .buffer("factors", factor.buffer), .uint("factors_offset", factor.offset),
         .buffer("bias", shift.buffer), .uint("bias_offset", shift.offset),
         .int("has_bias", bias == nil ? 0 : 1),
-      ], at: [factor.offset, shift.offset])
+      ], at: factor.offset | shift.offset)
   }
 
   public func adamW(
@@ -107,7 +107,7 @@ extension OpenCLBackend: TrainingBackend {
     let (m, v) = (try FloatView(packed(firstMoment)), try FloatView(packed(secondMoment)))
     let count = parameter.shape.count
     try launchColumns(
-      try rowKernel(.adamW, "adamw", at: [p.offset, g.offset, m.offset, v.offset], width: count),
+      try rowKernel(.adamW, "adamw", at: p.offset | g.offset | m.offset | v.offset, width: count),
       [
         .buffer("p", p.buffer), .uint("p_offset", p.offset), .buffer("g", g.buffer),
         .uint("g_offset", g.offset), .buffer("m", m.buffer), .uint("m_offset", m.offset),

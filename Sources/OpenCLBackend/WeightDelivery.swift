@@ -36,8 +36,8 @@ extension OpenCLBackend {
     _ random: RandomWeights, _ dtype: DType, _ format: WeightFormat, first: Int, count: Int,
     into buffer: OpenCLBuffer, at offset: Int
   ) throws {
-    let name = format.isQuantized ? "random_blocks" : "random_elements"
-    let kernel = try library.kernel([.randomWeights], name, format.options)
+    let name: StaticString = format.isQuantized ? "random_blocks" : "random_elements"
+    let kernel = try library.kernel(.randomWeights, name, format.options)
     let whole = family == .cpu ? 1 : 256
     if format.isQuantized {
       let blocks = count / dtype.blockSize

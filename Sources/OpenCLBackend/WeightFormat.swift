@@ -3,7 +3,7 @@
 import Basics
 
 /// How elements of a weight lie in device memory; raw values are the kernels' FORMAT numbers.
-enum WeightFormat: Int, Sendable, Hashable {
+enum WeightFormat: Int, Sendable, Hashable, CaseIterable {
   case f32 = 0
   case f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_K, q5_K, q6_K
 
@@ -27,7 +27,8 @@ enum WeightFormat: Int, Sendable, Hashable {
     }
   }
 
-  var options: String { "-DFORMAT=\(rawValue) " }
+  var options: KernelOptions { Self.options[rawValue] }
+  private static let options: [KernelOptions] = allCases.map { "-DFORMAT=\($0.rawValue) " }
 
   /// Elements of a row that one packing item takes.
   var blockElements: Int {

@@ -47,14 +47,14 @@ extension OpenCLBackend {
   }
 
   private func packKernel(from source: WeightFormat, to format: WeightFormat) throws -> OpenCLKernel {
-    let name =
+    let name: StaticString =
       switch format {
       case .f32: "pack_f32"
       case .bf16: "pack_bf16"
       case .f16: "pack_f16"
       default: "pack_blocks"
       }
-    return try library.kernel([.blockFormats, .lanes, .panelFormats, .packPanels], name, source.options)
+    return try library.kernel(.packPanels, name, source.options)
   }
 
   private func pack(

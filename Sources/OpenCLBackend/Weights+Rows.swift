@@ -50,7 +50,7 @@ extension OpenCLBackend {
   private func convertRows(
     _ source: CheckedSource, _ rows: Range<Int>, into buffer: OpenCLBuffer, at row: Int
   ) throws {
-    let kernel = try library.kernel([.blockFormats, .matmulTiled], "convert_bf16", source.format.options)
+    let kernel = try library.kernel(.matmulTiled, "convert_bf16", source.format.options)
     try forStagedRows(source, rows, step: 1) { staging, piece in
       try launchItems(
         kernel,

@@ -80,7 +80,7 @@ extension DeviceProbe {
     let y = try context.makeBuffer(byteCount: name == "probe_copy" ? bytes : items * vector, pooled: false)
     try context.zero(x)
     try context.zero(y)
-    let sums = name == "probe_copy" ? "y" : "sums"
+    let sums: StaticString = name == "probe_copy" ? "y" : "sums"
     let run = {
       try context.launch(
         kernel, [.buffer("x", x), .buffer(sums, y), .ulong("count", UInt64(bytes / vector))],

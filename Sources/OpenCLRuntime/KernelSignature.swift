@@ -1,3 +1,5 @@
+import Foundation
+
 /// The argument names and kinds of the kernels in a piece of OpenCL C.
 ///
 /// Read from the source, because not every driver keeps argument information and binaries lose it.
@@ -6,13 +8,30 @@ struct KernelSignature: Sendable {
 
   let names: [String]
   let kinds: [Kind]
-  let indices: [String: Int]
+  /// The names' bytes end to end, and where each starts; one start more than names.
+  private let bytes: [UInt8]
+  private let starts: [Int]
 
   init(parameters: [(name: String, kind: Kind)]) {
     names = parameters.map(\.name)
     kinds = parameters.map(\.kind)
-    indices = Dictionary(
-      zip(names, names.indices).map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
+    bytes = names.flatMap(\.utf8)
+    starts = names.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.utf8.count) }
+  }
+
+  /// The place of the parameter `name`, looked for at `position` first; nil where there is none.
+  func index(of name: StaticString, expectedAt position: Int) -> Int? {
+    if position < names.count, isParameter(position, named: name) { return position }
+    return names.indices.first { isParameter($0, named: name) }
+  }
+
+  /// Byte by byte, since this is asked for every argument of every launch.
+  private func isParameter(_ position: Int, named name: StaticString) -> Bool {
+    let (start, count) = (starts[position], name.utf8CodeUnitCount)
+    guard starts[position + 1] - start == count else { return false }
+    return bytes.withUnsafeBytes { bytes in
+      bytes.baseAddress.map { memcmp($0 + start, name.utf8Start, count) == 0 } ?? true
+    }
   }
 
   /// Signatures by kernel name. Signatures must be written out: macros are not expanded.

@@ -251,14 +251,16 @@ public final class OpenCLContext: @unchecked Sendable {
   public func usage(of kernel: OpenCLKernel) -> KernelUsage { kernel.usage(on: device, context: handle) }
 
   /// Queues a kernel; `global` items in groups of `local` (nil lets the driver choose).
+  ///
+  /// - Parameter more: arguments behind `arguments`, which several kernels have in common.
   public func launch(
-    _ kernel: OpenCLKernel, _ arguments: [KernelArgument], global: (Int, Int, Int),
-    local: (Int, Int, Int)? = nil
+    _ kernel: OpenCLKernel, _ arguments: [KernelArgument], and more: [KernelArgument] = [],
+    global: (Int, Int, Int), local: (Int, Int, Int)? = nil
   ) throws {
     guard global.0 > 0, global.1 > 0, global.2 > 0 else { return }
     try state.withLock { box in
       try box.value.enqueue(.kernel(kernel), "launching \(kernel.name)", field: kernel.name) { queue, event in
-        try kernel.set(arguments)
+        try kernel.set(arguments, more)
         return withUnsafePointer(to: global) { globalSizes -> cl_int in
           globalSizes.withMemoryRebound(to: Int.self, capacity: 3) { globalSizes in
             var group = local ?? (0, 0, 0)

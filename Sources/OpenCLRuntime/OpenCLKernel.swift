@@ -1,21 +1,32 @@
 import Basics
 import COpenCL
 
-/// A value for one kernel parameter.
+/// A value for one kernel parameter; names are literals, which cost nothing to hand over.
 public enum KernelArgument {
-  case buffer(String, OpenCLBuffer)
-  case int(String, Int)
-  case uint(String, UInt32)
-  case ulong(String, UInt64)
-  case float(String, Float)
+  case buffer(StaticString, OpenCLBuffer)
+  case int(StaticString, Int)
+  case uint(StaticString, UInt32)
+  case ulong(StaticString, UInt64)
+  case float(StaticString, Float)
   /// Bytes of local memory.
-  case local(String, Int)
+  case local(StaticString, Int)
 
-  var name: String {
+  var name: StaticString {
     switch self {
     case .buffer(let name, _), .int(let name, _), .uint(let name, _), .ulong(let name, _),
       .float(let name, _), .local(let name, _):
       name
+    }
+  }
+
+  var kind: KernelSignature.Kind {
+    switch self {
+    case .buffer: .buffer
+    case .int: .int
+    case .uint: .uint
+    case .ulong: .ulong
+    case .float: .float
+    case .local: .local
     }
   }
 }
@@ -40,51 +51,57 @@ public final class OpenCLKernel: @unchecked Sendable {
   /// What the program was built with.
   public var options: String { program.options }
 
-  /// Sets all arguments.
+  /// Sets all arguments, those of both lists.
   ///
   /// - Throws: `invalidArgument` where a name is unknown, an argument is missing, or a value has another type
   ///   than the parameter.
-  func set(_ arguments: [KernelArgument]) throws {
-    guard arguments.count == signature.names.count else {
-      let given = Set(arguments.map(\.name))
-      let missing = signature.names.filter { !given.contains($0) }
-      throw failure("takes \(signature.names.count) arguments, not \(arguments.count); missing: \(missing)")
-    }
-    for (position, argument) in arguments.enumerated() {
-      // Call sites usually keep the kernel's order, so the name is compared in place before it is looked up.
-      if signature.names[position] == argument.name {
-        try set(argument, at: position)
-      } else if let index = signature.indices[argument.name] {
-        try set(argument, at: index)
-      } else {
+  func set(_ arguments: [KernelArgument], _ more: [KernelArgument]) throws {
+    let count = arguments.count + more.count
+    guard count == signature.names.count else { throw missing(arguments + more) }
+    // A bit a parameter: a name that is given twice stands in another one's place.
+    var unset: UInt64 = count < 64 ? 1 << UInt64(count) - 1 : .max
+    var next = 0
+    for position in 0..<count {
+      let argument = position < arguments.count ? arguments[position] : more[position - arguments.count]
+      // Call sites mostly keep the kernel's order.
+      guard let index = signature.index(of: argument.name, expectedAt: next) else {
         throw failure("has no argument named \(argument.name)")
       }
+      try set(argument, at: index)
+      unset &= ~(1 << UInt64(index))
+      next = index + 1
     }
+    guard unset == 0 else { throw missing(arguments + more) }
   }
 
   private func set(_ argument: KernelArgument, at index: Int) throws {
+    guard argument.kind == signature.kinds[index] else {
+      throw failure("\(argument.name) is \(signature.kinds[index]), not \(argument.kind)")
+    }
+    let index = cl_uint(index)
     let status: cl_int
-    let kind: KernelSignature.Kind
     switch argument {
     case .buffer(_, let buffer):
       var memory: cl_mem? = buffer.memory
-      (kind, status) = (.buffer, clSetKernelArg(handle, cl_uint(index), MemoryLayout<cl_mem?>.size, &memory))
+      status = clSetKernelArg(handle, index, MemoryLayout<cl_mem?>.size, &memory)
     case .int(let name, let value):
       guard var small = Int32(exactly: value) else { throw failure("\(name) = \(value) needs over 32 bits") }
-      (kind, status) = (.int, clSetKernelArg(handle, cl_uint(index), 4, &small))
-    case .uint(_, var value):
-      (kind, status) = (.uint, clSetKernelArg(handle, cl_uint(index), 4, &value))
-    case .ulong(_, var value):
-      (kind, status) = (.ulong, clSetKernelArg(handle, cl_uint(index), 8, &value))
-    case .float(_, var value):
-      (kind, status) = (.float, clSetKernelArg(handle, cl_uint(index), 4, &value))
-    case .local(_, let bytes):
-      (kind, status) = (.local, clSetKernelArg(handle, cl_uint(index), bytes, nil))
+      status = clSetKernelArg(handle, index, 4, &small)
+    case .uint(_, var value): status = clSetKernelArg(handle, index, 4, &value)
+    case .ulong(_, var value): status = clSetKernelArg(handle, index, 8, &value)
+    case .float(_, var value): status = clSetKernelArg(handle, index, 4, &value)
+    case .local(_, let bytes): status = clSetKernelArg(handle, index, bytes, nil)
     }
-    guard kind == signature.kinds[index] else {
-      throw failure("\(argument.name) is \(signature.kinds[index]), not \(kind)")
+    guard status == CL_SUCCESS else {
+      throw OpenCLStatus.error(status, "clSetKernelArg", field: "\(name).\(argument.name)")
     }
-    try OpenCLStatus.check(status, "clSetKernelArg", field: "\(name).\(argument.name)")
+  }
+
+  private func missing(_ arguments: [KernelArgument]) -> RetortError {
+    let given = Set(arguments.map(\.name.description))
+    let missing = signature.names.filter { !given.contains($0) }
+    return failure(
+      "takes \(signature.names.count) different arguments, not \(given.count); missing: \(missing)")
   }
 
   private func failure(_ message: String) -> RetortError {

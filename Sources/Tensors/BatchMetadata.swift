@@ -29,6 +29,12 @@ public struct BatchMetadata: Sendable, Hashable {
   public let sequences: [SequenceSlice]
   /// Tokens in a cache block.
   public let blockSize: Int
+  /// What every layer's operations ask of all rows and tables, counted once: the highest position; Σ over rows of the
+  /// tokens up to each one's own; Σ over sequences of tokens in the cache; and the lowest and highest block.
+  public let lastPosition: Int
+  public let attendedTokens: Int
+  public let cachedTokens: Int
+  public let blockRange: ClosedRange<Int32>?
 
   public var rows: Int { tokenIDs.count }
 
@@ -58,6 +64,12 @@ public struct BatchMetadata: Sendable, Hashable {
     self.positions = positions
     self.sequences = sequences
     self.blockSize = blockSize
+    lastPosition = Int(positions.max() ?? 0)
+    attendedTokens = positions.reduce(0) { $0 + Int($1) + 1 }
+    cachedTokens = sequences.reduce(0) { $0 + $1.contextLength }
+    let lowest = sequences.compactMap { $0.blockTable.min() }.min()
+    let highest = sequences.compactMap { $0.blockTable.max() }.max()
+    blockRange = lowest.flatMap { lowest in highest.map { lowest...$0 } }
   }
 }
 

@@ -54,11 +54,34 @@ import Testing
       ([.buffer("x", x), .buffer("y", x), .int("factor", 1), .int("count", 1)], "factor"),
       ([.buffer("x", x), .buffer("y", x), .float("factor", 1), .int("count", 1 << 40)], "count"),
       ([.buffer("x", x), .float("y", 1), .float("factor", 1), .int("count", 1)], "y is"),
+      ([.buffer("x", x), .buffer("x", x), .float("factor", 1), .int("count", 1)], "missing: [\"y\"]"),
     ]
     for (arguments, word) in cases {
       let error = errorOf { try context.launch(kernel, arguments, global: (1, 1, 1)) }
       #expect(error?.code == .invalidArgument && error?.message.contains(word) == true, "\(word)")
     }
+  }
+
+  @Test func aWrongNameIsRefusedAfterRightOnesWentThrough() throws {
+    let context = try OpenCLContext(uncached: try device())
+    let kernel = try context.makeProgram(name: "scale", source: TestKernels.scale).kernel("scale")
+    let (x, y) = (try context.buffer([1, 2, 3]), try context.makeBuffer(byteCount: 12))
+    func launch(_ factor: KernelArgument) throws {
+      try context.launch(
+        kernel, [.buffer("x", x), .buffer("y", y), factor, .int("count", 3)], global: (3, 1, 1))
+    }
+    try launch(.float("factor", 2))
+    #expect(try context.floats(y, 3) == [2, 4, 6])
+    // As long as the right one, a beginning of it, longer than it, none, and another parameter's.
+    let wrong: [KernelArgument] = [
+      .float("facto_", 3), .float("fact", 3), .float("factors", 3), .float("", 3), .int("count", 3),
+    ]
+    for argument in wrong {
+      let error = errorOf { try launch(argument) }
+      #expect(error?.code == .invalidArgument && error?.field == "scale")
+    }
+    try launch(.float("factor", 4))
+    #expect(try context.floats(y, 3) == [4, 8, 12])
   }
 
   @Test func aBuiltProgramIsTakenFromTheCache() throws {

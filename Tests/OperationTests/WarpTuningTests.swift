@@ -43,8 +43,8 @@ extension Operations {
       let places = [(2048, 2040, "large"), (2048, 1920, "medium"), (65, 16384, "large"), (65, 45, "medium")]
       for (rows, columns, shapeClass) in places {
         let largeFrom = tuning[.matmulWarpChoice]["LARGE_FROM"]
-        let found = MatMulWarpClass.of(rows: rows, columns: columns, largeFrom: largeFrom, .bf16)
-        #expect(found == "dense.\(shapeClass)")
+        let found = MatMulWarpClass.index(rows: rows, columns: columns, largeFrom: largeFrom, .bf16)
+        #expect(MatMulWarpClass.tiles[found] == "dense.\(shapeClass)")
       }
     }
 

@@ -19,9 +19,24 @@ public struct TunableParameter: Sendable, Equatable {
 
 /// A value for each of a kernel's parameters.
 public struct KernelParameters: Sendable, Hashable, CustomStringConvertible {
-  public var values: [String: Int]
+  public var values: [String: Int] {
+    didSet { options = Self.options(values) }
+  }
+  /// All as macros for the compiler: `-DROWS=6 `.
+  private(set) var options: KernelOptions
 
-  public init(_ values: [String: Int]) { self.values = values }
+  public init(_ values: [String: Int]) {
+    self.values = values
+    options = Self.options(values)
+  }
+
+  private static func options(_ values: [String: Int]) -> KernelOptions {
+    values.sorted { $0.key < $1.key }.reduce(into: "") { $0 += "-D\(name: $1.key)=\($1.value) " }
+  }
+
+  public static func == (a: KernelParameters, b: KernelParameters) -> Bool { a.values == b.values }
+
+  public func hash(into hasher: inout Hasher) { hasher.combine(values) }
 
   /// A declared parameter's value; ``Tuning`` holds one for each.
   public subscript(_ name: String) -> Int {
@@ -32,11 +47,6 @@ public struct KernelParameters: Sendable, Hashable, CustomStringConvertible {
   /// `ROWS=6 TERMS=64`, in the order of names.
   public var description: String {
     values.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
-  }
-
-  /// All as macros for the compiler: `-DROWS=6 `.
-  var options: String {
-    values.sorted { $0.key < $1.key }.map { "-D\($0.key)=\($0.value) " }.joined()
   }
 }
 

@@ -29,8 +29,8 @@ public struct Attention: Operation {
     headDim = cache.headDim
     kvHeads = cache.kvHeads
     tokenBytes = cache.dtype.tokenBytes(headDim: cache.headDim)
-    attendedTokens = batch.positions.reduce(0) { $0 + Int($1) + 1 }
-    cachedTokens = batch.sequences.reduce(0) { $0 + $1.contextLength }
+    attendedTokens = batch.attendedTokens
+    cachedTokens = batch.cachedTokens
   }
 
   public var outputShape: Shape { [rows, heads * headDim] }
@@ -59,10 +59,9 @@ public struct StoreKV: Operation {
     try require(layer >= 0 && layer < cache.layers, "layer \(layer) of a cache of \(cache.layers)")
     try require(
       batch.blockSize == cache.blockSize, "blocks of \(batch.blockSize) in a cache of \(cache.blockSize)")
-    for slice in batch.sequences {
-      try require(
-        slice.blockTable.allSatisfy { $0 >= 0 && Int($0) < cache.blocks }, "a block is outside the cache")
-    }
+    guard let blocks = batch.blockRange else { return }
+    try require(
+      blocks.lowerBound >= 0 && Int(blocks.upperBound) < cache.blocks, "a block is outside the cache")
   }
 
   public var outputShape: Shape { [rows, width] }
