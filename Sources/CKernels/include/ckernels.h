@@ -1,6 +1,6 @@
 // CPU micro-kernels of Retort. Every function works on the part of an operation that one task owns; the Swift
-// side splits operations into tasks and runs them on the thread pool. All kernels choose AVX-512 code at run
-// time where the processor has it and portable C otherwise.
+// side splits operations into tasks and runs them on the thread pool. All kernels choose at run time:
+// AVX-512 code where the processor has it, else AVX2 with FMA and F16C, else portable C.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 // Whether AVX-512 with VNNI is used; never in a build with -DRK_PORTABLE.
 int rk_has_avx512_vnni(void);
 int rk_has_avx512_bf16(void);
-int rk_has_avx2(void); // with fused multiply-adds
+int rk_has_avx2(void); // with fused multiply-adds and conversions of halfs
 // Makes OpenMP regions that this thread opens (oneDNN's) run on this thread alone.
 void rk_openmp_single_thread(void);
 
