@@ -75,6 +75,8 @@ RK_AVX2_BODY void avx2_multiply(int R, int G, tile_kind kind, const float *a, si
     for (int g = 0; g < G; g++) {
       RK_UNROLL
       for (int half = 0; half < terms; half++) {
+        // Words are read again for their second term: no register is left to keep them.
+        if (half) __asm__("" : "+r"(at[g]));
         __m256 low = avx2_load(at[g], kind, half), high = avx2_load(at[g] + next, kind, half);
         RK_UNROLL
         for (int r = 0; r < R; r++) {

@@ -112,7 +112,9 @@ static void run_many(const rk_dense_product *p, int begin, int end) {
       for (int from = 0; from < p->k; from += DEPTH) {
         int last = smaller(p->rows, first + CHUNK_ROWS), depth = smaller(p->k - from, DEPTH);
         for (int row = first, count; row < last; row += count) {
-          count = smaller(last - row, TILE_ROWS);
+          // Tiles of like sizes: one or two rows alone would wait for their own sums.
+          int tiles = (last - row + TILE_ROWS - 1) / TILE_ROWS;
+          count = (last - row + tiles - 1) / tiles;
           one_panel[p->narrow][count - 1](p, panel, row, from, depth);
         }
       }
