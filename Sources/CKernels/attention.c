@@ -21,10 +21,24 @@ RK_AVX512 static void halves_avx512(const float *x, int count, uint16_t *out) {
 }
 #endif
 
+#if RK_X86
+RK_AVX2 static void halves_avx2(const float *x, int count, uint16_t *out) {
+  int i = 0;
+  for (; i + 8 <= count; i += 8)
+    _mm_storeu_si128((__m128i *)(void *)(out + i),
+                     _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+  narrow_portable(RK_KV_F16, x + i, count - i, out + i);
+}
+#endif
+
 static void narrow(rk_kv_type type, const float *x, int count, uint16_t *out) {
 #if RK_X86
   if (type == RK_KV_F16 && rk_has_avx512_vnni()) {
     halves_avx512(x, count, out);
+    return;
+  }
+  if (type == RK_KV_F16 && rk_has_avx2()) {
+    halves_avx2(x, count, out);
     return;
   }
 #endif
@@ -124,6 +138,7 @@ size_t rk_attention_scratch(int head_dim) {
 
 static void run(const rk_kv_view *v, int kv_head, row_tile *t, int row, int rows, int from, int to) {
   chunk_function chunks = rk_attention_chunks(v->type, rows);
+  if (!chunks) chunks = rk_attention_chunks_avx2(v->type, rows);
   if (chunks) {
     chunks(v, kv_head, t, row, from, to);
     return;

@@ -2,7 +2,7 @@
 // read. A code is round(x · (127 / most)) and its scale most / 127, where most is the largest number in size of
 // its group; both in Float32, so that every processor stores the same bytes. Keys and queries are rotated first:
 // models with biased keys have a few numbers a hundred times as large as the rest, which would leave the others no
-// code but 0 (QuaRot, Ashkboos et al., 2024). Each function is compiled for AVX-512 and for the baseline.
+// code but 0 (QuaRot, Ashkboos et al., 2024). Each function is compiled for AVX-512, AVX2 and the baseline.
 #include "attention_rows.h"
 
 #define RK_BODY static inline __attribute__((always_inline))
@@ -132,12 +132,22 @@ RK_WIDE static void store_wide(const rk_kv_view *v, uint8_t *base, int slot, con
 }
 
 RK_WIDE static void query_wide(const rk_kv_view *v, row_tile *t, int row) { query_body(v, t, row); }
+
+RK_AVX2 static void store_avx2(const rk_kv_view *v, uint8_t *base, int slot, const float *key, const float *value) {
+  store_body(v, base, slot, key, value);
+}
+
+RK_AVX2 static void query_avx2(const rk_kv_view *v, row_tile *t, int row) { query_body(v, t, row); }
 #endif
 
 void rk_kv_store_codes(const rk_kv_view *v, uint8_t *base, int slot, const float *key, const float *value) {
 #if RK_X86
   if (rk_has_avx512_vnni()) {
     store_wide(v, base, slot, key, value);
+    return;
+  }
+  if (rk_has_avx2()) {
+    store_avx2(v, base, slot, key, value);
     return;
   }
 #endif
@@ -148,6 +158,10 @@ void rk_query_codes(const rk_kv_view *v, row_tile *t, int row) {
 #if RK_X86
   if (rk_has_avx512_vnni()) {
     query_wide(v, t, row);
+    return;
+  }
+  if (rk_has_avx2()) {
+    query_avx2(v, t, row);
     return;
   }
 #endif

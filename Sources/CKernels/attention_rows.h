@@ -31,6 +31,13 @@ typedef struct {
 typedef void (*chunk_function)(const rk_kv_view *v, int kv_head, row_tile *t, int row, int from, int to);
 // For `rows` rows; null where the processor lacks the instructions.
 chunk_function rk_attention_chunks(rk_kv_type type, int rows);
+chunk_function rk_attention_chunks_avx2(rk_kv_type type, int rows);
+#if RK_X86
+// With AVX2, of 1 to ROWS rows over int8.
+extern const chunk_function rk_attention_codes_avx2[ROWS];
+// Turns a row's scores into weights; returns what its earlier sums must be multiplied by.
+float rk_weigh_avx2(row_tile *t, int r, int start);
+#endif
 
 // Rotates a row's query as keys are, into t->rotated, and quantises it to 15 bits.
 void rk_query_codes(const rk_kv_view *v, row_tile *t, int row);

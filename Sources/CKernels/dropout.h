@@ -8,22 +8,42 @@
 // Elements whose draws are made together: 16 counters of eight halves.
 enum { DROPOUT_GROUP = 128 };
 
-static void portable_dropout_factors(const rk_dropout_draws *d, uint64_t first, float *factors) {
-  for (int counter = 0; counter < DROPOUT_GROUP / 8; counter++) {
-    uint64_t number = first / 8 + (uint64_t)counter;
-    uint32_t c[4] = {(uint32_t)number, (uint32_t)(number >> 32), (uint32_t)d->stream, (uint32_t)(d->stream >> 32)};
-    uint32_t k0 = (uint32_t)d->key, k1 = (uint32_t)(d->key >> 32);
-    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
-      uint64_t p0 = (uint64_t)0xD2511F53u * c[0], p1 = (uint64_t)0xCD9E8D57u * c[2];
-      c[0] = (uint32_t)(p1 >> 32) ^ c[1] ^ k0;
-      c[1] = (uint32_t)p1;
-      c[2] = (uint32_t)(p0 >> 32) ^ c[3] ^ k1;
-      c[3] = (uint32_t)p0;
-    }
-    for (int i = 0; i < 8; i++)
-      factors[8 * counter + i] = (c[i / 2] >> (i % 2 * 16) & 0xffff) >= d->threshold ? d->scale : 0;
+// Rounds go over 16 counters side by side, so that a compiler makes vectors of them.
+static inline __attribute__((always_inline)) void dropout_lanes(const rk_dropout_draws *d, uint64_t first,
+                                                                float *factors) {
+  enum { COUNTERS = DROPOUT_GROUP / 8 };
+  uint32_t c[4][COUNTERS], k0 = (uint32_t)d->key, k1 = (uint32_t)(d->key >> 32);
+  for (int i = 0; i < COUNTERS; i++) {
+    uint64_t number = first / 8 + (uint64_t)i;
+    c[0][i] = (uint32_t)number;
+    c[1][i] = (uint32_t)(number >> 32);
+    c[2][i] = (uint32_t)d->stream;
+    c[3][i] = (uint32_t)(d->stream >> 32);
   }
+  for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+    for (int i = 0; i < COUNTERS; i++) {
+      uint64_t p0 = (uint64_t)0xD2511F53u * c[0][i], p1 = (uint64_t)0xCD9E8D57u * c[2][i];
+      c[0][i] = (uint32_t)(p1 >> 32) ^ c[1][i] ^ k0;
+      c[1][i] = (uint32_t)p1;
+      c[2][i] = (uint32_t)(p0 >> 32) ^ c[3][i] ^ k1;
+      c[3][i] = (uint32_t)p0;
+    }
+  for (int i = 0; i < COUNTERS; i++)
+    for (int word = 0; word < 4; word++) {
+      factors[8 * i + 2 * word] = (c[word][i] & 0xffff) >= d->threshold ? d->scale : 0;
+      factors[8 * i + 2 * word + 1] = c[word][i] >> 16 >= d->threshold ? d->scale : 0;
+    }
 }
+
+static void portable_dropout_factors(const rk_dropout_draws *d, uint64_t first, float *factors) {
+  dropout_lanes(d, first, factors);
+}
+
+#if RK_X86
+RK_AVX2 static void avx2_dropout_factors(const rk_dropout_draws *d, uint64_t first, float *factors) {
+  dropout_lanes(d, first, factors);
+}
+#endif
 
 #if RK_X86
 // The low and high words of the products of 16 pairs.

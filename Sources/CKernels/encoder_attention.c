@@ -3,20 +3,8 @@
 // Keys and values of the head are packed once (transposed keys give one vector of 16 scores without a horizontal
 // sum), then up to 6 query rows go through together: scores of the whole row, softmax, weighted sum. A row's
 // arithmetic depends on its own sequence alone.
+#include "encoder_head.h"
 #include "wide_math.h"
-
-#define ROWS 6
-
-// A head as the products read it. In bf16 two numbers of a key, or two tokens of a value, share a word.
-typedef struct {
-  int length, groups; // tokens, and groups of 16 of them
-  int dim, padded;    // head size, and rounded up to 16
-  float scale;
-  const uint32_t *keys;   // [groups][dim or pairs][16]
-  const uint32_t *values; // [tokens or pairs][padded]
-  uint32_t *query;        // [ROWS][padded]
-  float *scores;          // [ROWS][groups · 16]
-} packed_head;
 
 #if RK_X86
 #define RK_FN(name) plain_##name
@@ -76,6 +64,10 @@ void rk_encoder_attention(const rk_encoder_head *x, int narrow, void *scratch) {
   if (rk_has_avx512_vnni()) {
     if (narrow && rk_has_avx512_bf16()) paired_head(x, &h);
     else plain_head(x, &h);
+    return;
+  }
+  if (rk_has_avx2()) {
+    rk_encoder_head_avx2(x, &h);
     return;
   }
 #endif

@@ -4,31 +4,8 @@
 // Then dv = Σ p · do, dk = scale · Σ ds · q, dq = scale · Σ ds · k. Keys and values are packed once, queries and
 // the outputs' gradient in blocks of BLOCK rows; sums of keys and values stay in scratch until the last block.
 // The order of every sum follows from the sequence and the heads alone.
+#include "encoder_gradient_head.h"
 #include "wide_math.h"
-
-// Query rows and keys of a block: both multiples of 32.
-#define BLOCK_ROWS 64
-#define BLOCK_KEYS 64
-// Rows are zero beyond the end, up to a multiple of this.
-#define UNIT 8
-#define LOG2_E 1.44269504088896341f
-
-// One key head as the products read it. In bf16 a word is two numbers of a row (transposed keys and values, rows
-// of queries) or the same number of two rows (pairs of tokens).
-typedef struct {
-  int dim, padded, steps; // head size, rounded up to 16, and words of a row
-  int length, tokens;     // tokens, and rounded up to 16
-  uint32_t *keys, *values;             // transposed: [tokens / 16][steps][16]
-  uint32_t *key_rows;                  // [tokens or pairs][padded]
-  float *key_sums, *value_sums;        // [tokens][padded]
-  uint32_t *query, *gradient;          // rows: [BLOCK_ROWS][padded]
-  uint32_t *query_rows, *gradient_rows; // [BLOCK_ROWS or pairs][padded]
-  float *query_sums;                   // [BLOCK_ROWS][padded]
-  float *offset, *product;             // of each row: −lse · log2 e, do·o
-  uint32_t *weights;                   // p: [BLOCK_ROWS or pairs][BLOCK_KEYS]
-  uint32_t *slopes;                    // ds, the same
-  uint32_t *slope_rows;                // ds by rows: [BLOCK_ROWS][BLOCK_KEYS words]; Float32: slopes itself
-} gradient_head;
 
 #if RK_X86
 #define RK_FN(name) plain_##name
@@ -108,7 +85,7 @@ static uint32_t *take(uint32_t **memory, size_t words) {
 
 void rk_encoder_attention_gradient(const rk_encoder_gradient *x, int narrow, void *scratch) {
 #if RK_X86
-  if (rk_has_avx512_vnni()) {
+  if (rk_has_avx512_vnni() || rk_has_avx2()) {
     int paired = narrow && rk_has_avx512_bf16();
     gradient_head h = {.dim = x->head_dim, .length = x->length};
     h.padded = (int)rounded((size_t)h.dim, 16);
@@ -132,7 +109,8 @@ void rk_encoder_attention_gradient(const rk_encoder_gradient *x, int narrow, voi
     h.slopes = take(&memory, BLOCK_ROWS * BLOCK_KEYS);
     h.slope_rows = paired ? take(&memory, BLOCK_ROWS * BLOCK_KEYS) : h.slopes;
     if (paired) paired_run(x, &h);
-    else plain_run(x, &h);
+    else if (rk_has_avx512_vnni()) plain_run(x, &h);
+    else rk_encoder_gradient_avx2(x, &h);
     return;
   }
 #endif

@@ -1,4 +1,4 @@
-// Gradients of row operations: the body compiled for AVX-512 and for the baseline, chosen at run time.
+// Gradients of row operations: the body compiled for AVX-512, AVX2 and the baseline, chosen at run time.
 #include "internal.h"
 
 // Elements that AdamW looks at together.
@@ -27,71 +27,75 @@ static inline float plain_sqrt(float x) { return __builtin_elementwise_sqrt(x); 
 #define RK_TARGET RK_AVX512 __attribute__((min_vector_width(512)))
 #include "lanes_body.h"
 #include "gradients_body.h"
-#define CHOOSE(name) (rk_has_avx512_vnni() ? wide_##name : portable_##name)
-#else
-#define CHOOSE(name) portable_##name
+#undef RK_FN
+#undef RK_TARGET
+
+#define RK_FN(name) avx2_##name
+#define RK_TARGET RK_AVX2
+#include "lanes_body.h"
+#include "gradients_body.h"
 #endif
 
 void rk_rms_norm_gradient(const float *g, const float *x, const float *w, float *dx, float *weight_sum, int n,
                           float eps) {
-  CHOOSE(rms_norm_gradient)(g, x, w, dx, weight_sum, n, eps);
+  RK_CHOOSE(rms_norm_gradient)(g, x, w, dx, weight_sum, n, eps);
 }
 
 void rk_layer_norm_gradient(const float *g, const float *x, const float *w, float *dx, float *weight_sum,
                             float *bias_sum, int n, float eps) {
-  CHOOSE(layer_norm_gradient)(g, x, w, dx, weight_sum, bias_sum, n, eps);
+  RK_CHOOSE(layer_norm_gradient)(g, x, w, dx, weight_sum, bias_sum, n, eps);
 }
 
 void rk_gelu_erf_gradient(const float *g, const float *x, float *dx, int n) {
-  CHOOSE(gelu_erf_gradient)(g, x, dx, n);
+  RK_CHOOSE(gelu_erf_gradient)(g, x, dx, n);
 }
 
 void rk_gelu_tanh_gradient(const float *g, const float *x, float *dx, int n) {
-  CHOOSE(gelu_tanh_gradient)(g, x, dx, n);
+  RK_CHOOSE(gelu_tanh_gradient)(g, x, dx, n);
 }
 
 void rk_silu_mul_gradient(const float *g, const float *gate, const float *up, float *gate_out, float *up_out,
                           int n) {
-  CHOOSE(silu_mul_gradient)(g, gate, up, gate_out, up_out, n);
+  RK_CHOOSE(silu_mul_gradient)(g, gate, up, gate_out, up_out, n);
 }
 
-void rk_tanh_gradient(const float *g, const float *y, float *dx, int n) { CHOOSE(tanh_gradient)(g, y, dx, n); }
+void rk_tanh_gradient(const float *g, const float *y, float *dx, int n) { RK_CHOOSE(tanh_gradient)(g, y, dx, n); }
 
 void rk_softmax_gradient(const float *g, const float *y, float *dx, int n) {
-  CHOOSE(softmax_gradient)(g, y, dx, n);
+  RK_CHOOSE(softmax_gradient)(g, y, dx, n);
 }
 
 void rk_l2_normalize_gradient(const float *g, const float *x, float *dx, int n, float epsilon) {
-  CHOOSE(l2_normalize_gradient)(g, x, dx, n, epsilon);
+  RK_CHOOSE(l2_normalize_gradient)(g, x, dx, n, epsilon);
 }
 
-float rk_dot(const float *a, const float *b, int n) { return CHOOSE(dot)(a, b, n); }
+float rk_dot(const float *a, const float *b, int n) { return RK_CHOOSE(dot)(a, b, n); }
 
-void rk_add_scaled(const float *x, float factor, float *sum, int n) { CHOOSE(add_scaled)(x, factor, sum, n); }
+void rk_add_scaled(const float *x, float factor, float *sum, int n) { RK_CHOOSE(add_scaled)(x, factor, sum, n); }
 
-void rk_scale(const float *x, float factor, float *y, int n) { CHOOSE(scale)(x, factor, y, n); }
+void rk_scale(const float *x, float factor, float *y, int n) { RK_CHOOSE(scale)(x, factor, y, n); }
 
-double rk_sum_of_squares(const float *x, size_t n) { return CHOOSE(sum_of_squares)(x, n); }
+double rk_sum_of_squares(const float *x, size_t n) { return RK_CHOOSE(sum_of_squares)(x, n); }
 
-void rk_dropout(const float *x, float *y, int n, const rk_dropout_draws *draws) { CHOOSE(dropout)(x, y, n, draws); }
+void rk_dropout(const float *x, float *y, int n, const rk_dropout_draws *draws) { RK_CHOOSE(dropout)(x, y, n, draws); }
 
 void rk_dropout_add_norm(const float *x, const float *residual, const float *w, const float *b, float *sum, float *y,
                          int n, float eps, const rk_dropout_draws *draws) {
-  CHOOSE(dropout_add_norm)(x, residual, w, b, sum, y, n, eps, draws);
+  RK_CHOOSE(dropout_add_norm)(x, residual, w, b, sum, y, n, eps, draws);
 }
 
 void rk_dropout_add_norm_gradient(const float *g, const float *sum, const float *w, float *dsum, float *dx,
                                   float *weight_sum, float *bias_sum, float *x_sum, int n, float eps,
                                   const rk_dropout_draws *draws) {
-  CHOOSE(dropout_add_norm_gradient)(g, sum, w, dsum, dx, weight_sum, bias_sum, x_sum, n, eps, draws);
+  RK_CHOOSE(dropout_add_norm_gradient)(g, sum, w, dsum, dx, weight_sum, bias_sum, x_sum, n, eps, draws);
 }
 
 void rk_adamw(float *p, float *g, float *m, float *v, size_t n, rk_adamw_step step) {
-  CHOOSE(adamw)(p, g, m, v, n, step);
+  RK_CHOOSE(adamw)(p, g, m, v, n, step);
 }
 
 void rk_first_row_gradient(const rk_encoder_gradient *work, float *scratch) {
-  CHOOSE(first_row_gradient)(work, scratch);
+  RK_CHOOSE(first_row_gradient)(work, scratch);
 }
 
 // Few classes, and losses that are compared: Double throughout.

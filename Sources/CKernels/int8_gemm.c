@@ -6,18 +6,8 @@
 //
 // Two panels pass 8 rows at a time over a stretch of k that stays in the first-level cache, so that each row's
 // share of arithmetic hides an equal share of reading the stretch that follows.
+#include "avx2_tile.h"
 #include "int8_layout.h"
-
-// A stretch of groups of neighbouring panels against a tile of rows.
-typedef struct {
-  const uint8_t *panel;   // at the stretch's first group, of the first panel
-  size_t panel_bytes;     // from a panel to the next
-  const uint8_t *acts;    // the tile's rows at the same group
-  const uint8_t *next[2]; // what will be read after this stretch; a share of it is fetched meanwhile
-  size_t fetch;           // bytes of it for each four k
-  float *sums;            // [M][32]: 16 for each panel
-  int k;                  // inputs of the stretch
-} int8_stretch;
 
 #if RK_X86
 // P panels against M rows, compile-time constants of each instance below. The float sums stand in memory: the
@@ -137,6 +127,10 @@ static void run_tile(int P, int M, const int8_stretch *t) {
     for (int p = 0; p < P; p++, panel.panel += t->panel_bytes, panel.sums += 16) one_row(&panel);
     return;
   }
+  if (rk_has_avx2()) {
+    rk_int8_tile_avx2(P, M, t);
+    return;
+  }
 #endif
   portable_tile(P, M, t);
 }
@@ -199,6 +193,18 @@ static void store_portable(const finished_block *b, float *y, size_t stride) {
 }
 
 #if RK_X86
+RK_AVX2 static void store_avx2(const finished_block *b, float *y, size_t stride) {
+  for (int from = 0; from < b->columns; from += 8) {
+    int left = b->columns - from;
+    __m256 bias = b->bias ? avx2_load_some(b->bias + from, left) : _mm256_setzero_ps();
+    for (int m = 0; m < b->rows; m++) {
+      __m256 sum = _mm256_load_ps(b->sums + 32 * m + from);
+      if (b->more) sum = _mm256_add_ps(sum, _mm256_load_ps(b->more + 32 * m + from));
+      avx2_store_some(y + (size_t)m * stride + from, left, _mm256_add_ps(sum, bias));
+    }
+  }
+}
+
 RK_AVX512 static void store_avx512(const finished_block *b, float *y, size_t stride) {
   for (int from = 0; from < b->columns; from += 16) {
     int left = b->columns - from;
@@ -218,6 +224,10 @@ static void store(const finished_block *b, float *y, size_t stride) {
 #if RK_X86
   if (rk_has_avx512_vnni()) {
     store_avx512(b, y, stride);
+    return;
+  }
+  if (rk_has_avx2()) {
+    store_avx2(b, y, stride);
     return;
   }
 #endif

@@ -14,3 +14,21 @@ static inline int group_count(int k) { return (k + RK_INT8_GROUP - 1) / RK_INT8_
 
 // Rows of the tile that begins where `left` rows are left.
 static inline int tile_rows(int left) { return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
+
+// A stretch of groups of neighbouring panels against a tile of rows.
+typedef struct {
+  const uint8_t *panel;   // at the stretch's first group, of the first panel
+  size_t panel_bytes;     // from a panel to the next
+  const uint8_t *acts;    // the tile's rows at the same group
+  const uint8_t *next[2]; // what will be read after this stretch; a share of it is fetched meanwhile
+  size_t fetch;           // bytes of it for each four k
+  float *sums;            // [M][32]: 16 for each panel
+  int k;                  // inputs of the stretch
+} int8_stretch;
+
+#if RK_X86
+// P (1, 2) panels against M (1, 2, 4, 8) rows, with AVX2.
+void rk_int8_tile_avx2(int P, int M, const int8_stretch *t);
+// Quantises a whole group, and gives its scale and the sum of its codes.
+float rk_int8_quantize_group_avx2(const float *x, int8_t *codes, int32_t *sum);
+#endif

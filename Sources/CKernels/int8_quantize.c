@@ -45,6 +45,7 @@ RK_AVX512 static float quantize_avx512(const float *x, int count, int8_t *codes,
 static float quantize(const float *x, int count, int8_t *codes, int32_t *sum) {
 #if RK_X86
   if (rk_has_avx512_vnni()) return quantize_avx512(x, count, codes, sum);
+  if (rk_has_avx2() && count == RK_INT8_GROUP) return rk_int8_quantize_group_avx2(x, codes, sum);
 #endif
   return quantize_portable(x, count, codes, sum);
 }
@@ -79,11 +80,20 @@ static float store_group(const float *x, int width, int m, int M, uint8_t *group
 }
 
 // What rounding to `codes` left of x.
-static void subtract_portable(const float *x, const int8_t *codes, float scale, int width, float *left) {
+static inline __attribute__((always_inline)) void subtract_body(const float *x, const int8_t *codes, float scale,
+                                                                int width, float *left) {
   for (int i = 0; i < width; i++) left[i] = fmaf(-scale, (float)codes[i], x[i]);
 }
 
+static void subtract_portable(const float *x, const int8_t *codes, float scale, int width, float *left) {
+  subtract_body(x, codes, scale, width, left);
+}
+
 #if RK_X86
+RK_AVX2 static void subtract_avx2(const float *x, const int8_t *codes, float scale, int width, float *left) {
+  subtract_body(x, codes, scale, width, left);
+}
+
 RK_AVX512 static void subtract_avx512(const float *x, const int8_t *codes, float scale, int width, float *left) {
   for (int i = 0; i < width; i++) left[i] = fmaf(-scale, (float)codes[i], x[i]);
 }
@@ -93,6 +103,10 @@ static void subtract(const float *x, const int8_t *codes, float scale, int width
 #if RK_X86
   if (rk_has_avx512_vnni()) {
     subtract_avx512(x, codes, scale, width, left);
+    return;
+  }
+  if (rk_has_avx2()) {
+    subtract_avx2(x, codes, scale, width, left);
     return;
   }
 #endif

@@ -10,12 +10,19 @@
 #if defined(__x86_64__)
 #define RK_X86 1
 #include <immintrin.h>
-#define RK_AVX2 __attribute__((target("avx2,fma")))
+#define RK_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define RK_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma,f16c,avx2")))
 #define RK_AVX512_BF16                                                                                     \
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512bf16,fma,f16c,avx2")))
 #else
 #define RK_X86 0
+#endif
+
+// The version of a function that this processor runs, of those that its file compiles from one body.
+#if RK_X86
+#define RK_CHOOSE(name) (rk_has_avx512_vnni() ? wide_##name : rk_has_avx2() ? avx2_##name : portable_##name)
+#else
+#define RK_CHOOSE(name) portable_##name
 #endif
 
 static inline float rk_half_to_float(uint16_t h) {

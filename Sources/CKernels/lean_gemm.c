@@ -4,7 +4,7 @@
 //   y += (d · dot) · scale + m · sum
 // in the order of k, so a row's result is the same whatever rows share the call. Rows go through in tiles of up
 // to 16 accumulators; the codes of 32 k are unpacked once a tile into eight registers.
-#include "lean_layout.h"
+#include "lean_tile.h"
 
 // MARK: Activations
 
@@ -48,6 +48,10 @@ static void quantize(const float *x, rk_act_block *b) {
     quantize_avx512(x, b);
     return;
   }
+  if (rk_has_avx2()) {
+    rk_act_quantize_block_avx2(x, b);
+    return;
+  }
 #endif
   quantize_portable(x, b);
 }
@@ -71,8 +75,6 @@ void rk_act_quantize(const float *x, int k, int row, int rows, rk_act_block *act
 // MARK: AVX-512
 
 #if RK_X86
-typedef struct { const uint8_t *panel; const rk_act_block *acts; int k; } tile_input;
-
 RK_AVX512 static inline __attribute__((always_inline)) __m512 half16(const uint8_t *p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
@@ -210,9 +212,6 @@ RK_AVX512 static inline __attribute__((always_inline)) void tile(rk_type type, i
   }
 }
 
-// `add`: the sums join what stands in y instead of the bias.
-typedef void (*tile_function)(tile_input in, const float *bias, float *y, size_t stride, int columns, int add);
-
 #define TILE(TYPE, M)                                                                                       \
   RK_AVX512 static void tile_##TYPE##_##M(tile_input in, const float *bias, float *y, size_t stride,        \
                                           int columns, int add) {                                           \
@@ -285,9 +284,10 @@ static float portable_element(rk_type type, const uint8_t *panel, int n, int k, 
 static void run_tile(rk_type type, const uint8_t *panel, int k, int M, const rk_act_block *acts,
                      const float *bias, float *y, size_t stride, int columns, int add) {
 #if RK_X86
-  if (rk_has_avx512_vnni()) {
+  const tile_function(*wide)[5] = rk_has_avx512_vnni() ? tiles : rk_has_avx2() ? rk_lean_tiles_avx2 : NULL;
+  if (wide) {
     int which = M == 16 ? 4 : M == 8 ? 3 : M / 2;
-    tiles[type][which]((tile_input){panel, acts, k}, bias, y, stride, columns, add);
+    wide[type][which]((tile_input){panel, acts, k}, bias, y, stride, columns, add);
     return;
   }
 #endif

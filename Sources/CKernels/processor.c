@@ -31,8 +31,12 @@ int rk_has_avx512_bf16(void) {
 
 int rk_has_avx2(void) {
 #if RK_X86 && !defined(RK_PORTABLE)
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  static int has = -1;
+  if (has < 0) {
+    __builtin_cpu_init();
+    has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  }
+  return has;
 #else
   return 0;
 #endif

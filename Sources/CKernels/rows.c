@@ -1,4 +1,4 @@
-// Row operations: the body compiled for AVX-512 and for the baseline, chosen at run time.
+// Row operations: the body compiled for AVX-512, AVX2 and the baseline, chosen at run time.
 #include "internal.h"
 
 #define RK_FN(name) portable_##name
@@ -13,42 +13,46 @@
 #define RK_TARGET RK_AVX512 __attribute__((min_vector_width(512)))
 #include "lanes_body.h"
 #include "rows_body.h"
-#define CHOOSE(name) (rk_has_avx512_vnni() ? wide_##name : portable_##name)
-#else
-#define CHOOSE(name) portable_##name
+#undef RK_FN
+#undef RK_TARGET
+
+#define RK_FN(name) avx2_##name
+#define RK_TARGET RK_AVX2
+#include "lanes_body.h"
+#include "rows_body.h"
 #endif
 
-void rk_rms_norm(const float *x, const float *w, float *y, int n, float eps) { CHOOSE(rms_norm)(x, w, y, n, eps); }
+void rk_rms_norm(const float *x, const float *w, float *y, int n, float eps) { RK_CHOOSE(rms_norm)(x, w, y, n, eps); }
 
 void rk_layer_norm(const float *x, const float *w, const float *b, float *y, int n, float eps) {
-  CHOOSE(layer_norm)(x, w, b, y, n, eps);
+  RK_CHOOSE(layer_norm)(x, w, b, y, n, eps);
 }
 
-void rk_silu_mul(const float *gate, const float *up, float *y, int n) { CHOOSE(silu_mul)(gate, up, y, n); }
+void rk_silu_mul(const float *gate, const float *up, float *y, int n) { RK_CHOOSE(silu_mul)(gate, up, y, n); }
 
-void rk_gelu_erf(const float *x, float *y, int n) { CHOOSE(gelu_erf)(x, y, n); }
+void rk_gelu_erf(const float *x, float *y, int n) { RK_CHOOSE(gelu_erf)(x, y, n); }
 
-void rk_l2_normalize(const float *x, float *y, int n, float epsilon) { CHOOSE(l2_normalize)(x, y, n, epsilon); }
+void rk_l2_normalize(const float *x, float *y, int n, float epsilon) { RK_CHOOSE(l2_normalize)(x, y, n, epsilon); }
 
 void rk_mean_rows(const float *x, size_t stride, int count, float *y, int n) {
-  CHOOSE(mean_rows)(x, stride, count, y, n);
+  RK_CHOOSE(mean_rows)(x, stride, count, y, n);
 }
 
-void rk_gelu_tanh(const float *x, float *y, int n) { CHOOSE(gelu_tanh)(x, y, n); }
-void rk_add(const float *a, const float *b, float *y, int n) { CHOOSE(add)(a, b, y, n); }
-void rk_softmax(const float *x, float *y, int n) { CHOOSE(softmax)(x, y, n); }
+void rk_gelu_tanh(const float *x, float *y, int n) { RK_CHOOSE(gelu_tanh)(x, y, n); }
+void rk_add(const float *a, const float *b, float *y, int n) { RK_CHOOSE(add)(a, b, y, n); }
+void rk_softmax(const float *x, float *y, int n) { RK_CHOOSE(softmax)(x, y, n); }
 
 void rk_rope(const float *x, float *y, int heads, int head_dim, int rotary, const float *cosines,
              const float *sines, int neighbours) {
-  CHOOSE(rope)(x, y, heads, head_dim, rotary, cosines, sines, neighbours);
+  RK_CHOOSE(rope)(x, y, heads, head_dim, rotary, cosines, sines, neighbours);
 }
 
-float rk_max(const float *x, int n) { return CHOOSE(max)(x, n); }
-double rk_sum_exp(const float *x, int n, float max, float scale) { return CHOOSE(sum_exp)(x, n, max, scale); }
+float rk_max(const float *x, int n) { return RK_CHOOSE(max)(x, n); }
+double rk_sum_exp(const float *x, int n, float max, float scale) { return RK_CHOOSE(sum_exp)(x, n, max, scale); }
 
-void rk_f32_to_bf16(const float *x, uint16_t *y, size_t count) { CHOOSE(f32_to_bf16)(x, y, count); }
+void rk_f32_to_bf16(const float *x, uint16_t *y, size_t count) { RK_CHOOSE(f32_to_bf16)(x, y, count); }
 
-void rk_mask(const float *x, const uint32_t *words, float *y, int n) { CHOOSE(mask)(x, words, y, n); }
+void rk_mask(const float *x, const uint32_t *words, float *y, int n) { RK_CHOOSE(mask)(x, words, y, n); }
 
 int rk_collect_above(const float *x, int n, float threshold, int32_t *out, int capacity) {
   int found = 0;

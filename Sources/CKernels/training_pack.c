@@ -1,4 +1,5 @@
 // Packs operands of training products: narrowing, transposing and pairing in one pass (training_pack.h).
+#include "avx2_tile.h"
 #include "training_pack.h"
 #include "wide_math.h"
 
@@ -78,6 +79,21 @@ RK_AVX512_BF16 static void pack_columns_narrow(const train_operand *x, int from,
     }
   }
 }
+
+RK_AVX2 static void avx2_block(const train_operand *x, int from, int depth, uint32_t *block) {
+  float *out = (float *)(void *)block;
+  if (!x->by_columns) {
+    avx2_pack_lines(x->source + from, x->stride, x->lines, depth, depth, out);
+    return;
+  }
+  const float *row = x->source + (size_t)from * x->stride;
+  for (int d = 0; d < depth; d++, row += x->stride, out += TRAIN_UNIT)
+    for (int first = 0; first < x->lines; first += TRAIN_UNIT) {
+      float *unit = out + (size_t)first * (size_t)depth;
+      _mm256_storeu_ps(unit, avx2_load_some(row + first, x->lines - first));
+      _mm256_storeu_ps(unit + 8, avx2_load_some(row + first + 8, x->lines - first - 8));
+    }
+}
 #endif
 
 void rk_train_pack(const train_operand *x, int from, int depth, uint32_t *block) {
@@ -85,6 +101,10 @@ void rk_train_pack(const train_operand *x, int from, int depth, uint32_t *block)
   if (rk_has_avx512_vnni()) {
     if (x->by_columns) (x->narrow ? pack_columns_narrow : pack_columns)(x, from, depth, block);
     else (x->narrow ? pack_rows_narrow : pack_rows)(x, from, depth, block);
+    return;
+  }
+  if (rk_has_avx2()) {
+    avx2_block(x, from, depth, block);
     return;
   }
 #endif

@@ -2,12 +2,12 @@ import Basics
 import CKernels
 import Tensors
 
-/// A matrix as the CPU multiplies it: panels of codes, a oneDNN matrix, Float32 rows, or several side by side.
+/// A matrix as the CPU multiplies it: panels of codes, a oneDNN matrix, dense panels, or several side by side.
 final class CPUMatrix: MatrixWeight, Sendable {
   enum Part: Sendable {
     case panels(PanelMatrix, column: Int)
     case dense(DenseMatrix, column: Int)
-    case rows(RowMatrix, column: Int)
+    case densePanels(DensePanelMatrix, column: Int)
 
     var isPanels: Bool {
       if case .panels = self { return true }
@@ -80,7 +80,8 @@ extension CPUBackend {
       throw CheckedSource.error(part.source, "input width \(part.width) beside \(first.width)")
     }
     let outputWidth = checked.reduce(0) { $0 + $1.rows }
-    let narrow = rk_has_avx512_bf16() != 0
+    // Elsewhere bfloat16 is widened as it is read, which halves what decode reads.
+    let narrow = rk_has_avx512_vnni() == 0 || rk_has_avx512_bf16() != 0
     if compute != .lean, compute != .int8 {
       let (part, bytes) = try densePart(checked, narrow: compute != .f32 && narrow, column: 0)
       return CPUMatrix(
@@ -112,8 +113,8 @@ extension CPUBackend {
     CPUMatrix.Part, Int
   ) {
     guard rk_has_avx512_vnni() != 0 else {
-      let matrix = try RowMatrix(sources, pool: pool)
-      return (.rows(matrix, column: column), matrix.memory.byteCount)
+      let matrix = try DensePanelMatrix(sources, narrow: narrow, pool: pool)
+      return (.densePanels(matrix, column: column), matrix.panels.byteCount)
     }
     let matrix = try DenseMatrix(sources, narrow: narrow, backend: dense, pool: pool)
     return (.dense(matrix, column: column), matrix.byteCount)
@@ -131,11 +132,10 @@ extension CPUBackend {
         case .panels: continue
         case .dense(let part, let column):
           try runDense(part, column: column, x, biasValues.map { $0 + column }, y)
-        case .rows(let part, let column):
-          try runProduct(
-            part.product(
-              rows: x.rows, floats(x), stride: x.rowStride, bias: biasValues.map { $0 + column },
-              floats(y) + column, targetStride: y.rowStride))
+        case .densePanels(let part, let column):
+          try part.multiply(
+            rows: x.rows, floats(x), stride: x.rowStride, bias: biasValues.map { $0 + column },
+            floats(y) + column, targetStride: y.rowStride, pool: pool)
         }
       }
     }

@@ -105,6 +105,10 @@ final class PanelMatrix: Sendable {
   /// One row waits for memory, which serves long runs best (two tasks a thread read 4 % faster than eight); many
   /// rows wait for arithmetic, and for the slowest thread.
   func tasks(perThread: Int, threads: Int) -> [Range<Int>] {
+    PanelMatrix.tasks(panelCount, panelBytes, perThread: perThread, threads: threads)
+  }
+
+  static func tasks(_ panelCount: Int, _ panelBytes: Int, perThread: Int, threads: Int) -> [Range<Int>] {
     let smallest = max(1, 65536 / max(panelBytes, 1))
     // The int8 product takes panels two at a time.
     let share = (max(smallest, panelCount / (threads * perThread)) + 1) / 2 * 2

@@ -154,7 +154,8 @@ extension OpenCLBackend {
           rows: rows, columns: segment.columns, largeFrom: tuned.warps.matmulLargeFrom, segment.format)]
       let groups = tiles.groups(rows: rows, columns: segment.columns)
       try context.launch(
-        try warpKernel("matmul_mma", part: 2, segment.format, alignment + tiles.options), arguments, and: common,
+        try warpKernel("matmul_mma", part: 2, segment.format, alignment + tiles.options), arguments,
+        and: common,
         global: (groups * tiles.items, 1, 1), local: (tiles.items, 1, 1))
     }
   }

@@ -45,7 +45,8 @@ extension OpenCLBackend {
     _ operation: Product, transposeA: Bool, transposeB: Bool, _ arguments: [KernelArgument]
   ) throws {
     let tiles = tuned.warps.productTiles[
-      ProductWarpTiles.index(rows: operation.m, columns: operation.n, largeFrom: tuned.warps.productLargeFrom)]
+      ProductWarpTiles.index(rows: operation.m, columns: operation.n, largeFrom: tuned.warps.productLargeFrom)
+    ]
     let groups = tiles.groups(rows: operation.m, columns: operation.n)
     let turned: KernelOptions = "-DTURNED_A=\(transposeA ? 1 : 0) -DTURNED_B=\(transposeB ? 0 : 1) "
     try context.launch(

@@ -23,7 +23,8 @@ enum LargePages {
     region.initialize(to: base)
     var status: cl_int = 0
     let flags = cl_mem_flags(CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR)
-    guard let memory = clCreateBuffer(context, flags, byteCount, base.base, &status), status == CL_SUCCESS else {
+    guard let memory = clCreateBuffer(context, flags, byteCount, base.base, &status), status == CL_SUCCESS
+    else {
       free(region)
       return nil
     }

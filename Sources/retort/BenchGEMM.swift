@@ -22,7 +22,9 @@ struct BenchGEMM: ParsableCommand {
   var sizes = "1024,2048,4096"
   @Option(help: "What weights and products are kept in: f32 or bf16.")
   var precision: TrainingPrecision = .f32
-  @Option(help: "Runs of each product at least, half a second too; the fastest rate and the middle share are printed.")
+  @Option(
+    help:
+      "Runs of each product at least, half a second too; the fastest rate and the middle share are printed.")
   var repeats = 5
   @OptionGroup var options: RunOptions
 
@@ -163,7 +165,8 @@ struct BenchGEMM: ParsableCommand {
     }
     if let meter, let peak {
       Output.write(
-        String(format: "highest peak: %.0f GFLOP/s (\(peak), %@)\n", meter.best, meter.device.name as NSString))
+        String(
+          format: "highest peak: %.0f GFLOP/s (\(peak), %@)\n", meter.best, meter.device.name as NSString))
     }
   }
 

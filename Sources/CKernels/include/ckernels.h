@@ -1,6 +1,6 @@
 // CPU micro-kernels of Retort. Every function works on the part of an operation that one task owns; the Swift
-// side splits operations into tasks and runs them on the thread pool. All kernels choose AVX-512 code at run
-// time where the processor has it and portable C otherwise.
+// side splits operations into tasks and runs them on the thread pool. All kernels choose at run time:
+// AVX-512 code where the processor has it, else AVX2 with FMA and F16C, else portable C.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 // Whether AVX-512 with VNNI is used; never in a build with -DRK_PORTABLE.
 int rk_has_avx512_vnni(void);
 int rk_has_avx512_bf16(void);
-int rk_has_avx2(void); // with fused multiply-adds
+int rk_has_avx2(void); // with fused multiply-adds and conversions of halfs
 // Makes OpenMP regions that this thread opens (oneDNN's) run on this thread alone.
 void rk_openmp_single_thread(void);
 
@@ -69,6 +69,23 @@ void rk_int8_quantize(const float *x, int k, int row, int rows, uint8_t *acts, u
 // As rk_lean_gemm.
 void rk_int8_gemm(const uint8_t *panels, int panel_begin, int panel_end, int n, int k, const uint8_t *acts,
                   const uint8_t *rest, int rows, const float *bias, float *y, size_t y_stride);
+
+// MARK: Dense matrices
+
+// Bytes of one packed panel (16 output rows) of width k: Float32, or where `narrow` bfloat16, which needs an even k.
+size_t rk_dense_panel_bytes(int k, int narrow);
+// Packs `rows` (1...16) rows of k floats, `row_stride` floats apart, into one panel.
+void rk_dense_pack(const float *source, size_t row_stride, int rows, int k, int narrow, void *panel);
+// y[r][16 p + i] for panels [panel_begin, panel_end) and all rows, in Float32; `n` is the true output width, `bias`
+// may be null. Strides are in floats.
+typedef struct {
+  const uint8_t *panels;
+  int narrow, n, k, rows;
+  const float *x, *bias;
+  size_t x_stride, y_stride;
+  float *y;
+} rk_dense_product;
+void rk_dense_gemm(const rk_dense_product *product, int panel_begin, int panel_end);
 
 // MARK: Products of training
 
