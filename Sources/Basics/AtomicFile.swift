@@ -96,8 +96,14 @@ public final class AtomicFile {
   public func commit() throws {
     try flush()
     guard fsync(descriptor) == 0 else { throw failure() }
-    guard close(descriptor) == 0 else { throw failure() }
+    // The number is free after a failed close too: closing it again would close what another thread has opened since.
+    let opened = descriptor
     descriptor = -1
+    guard close(opened) == 0 else {
+      let error = failure()
+      unlink(temporaryPath)
+      throw error
+    }
     guard rename(temporaryPath, path) == 0 else {
       let error = failure()
       unlink(temporaryPath)

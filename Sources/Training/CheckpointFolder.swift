@@ -24,8 +24,9 @@ final class CheckpointFolder {
         .fileUnavailable, "cannot open the folder: \(String(cString: strerror(errno)))", file: path,
         remedy: "Choose a folder that you may write to.")
     }
+    // Every property is set, so `deinit` closes the folder also where this throws; closing it here too would close
+    // what another thread has opened meanwhile.
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      close(descriptor)
       throw RetortError(
         .jobConflict, "the run is going on already", file: path,
         remedy: "Wait for it, stop it, or give this run another folder.")
