@@ -2,7 +2,7 @@
 //
 //   x        [rows, K] float, rows x_stride elements apart, from element x_offset
 //   packed   by 256 k's (the last fewer): [ceil(rows / TILE_ROWS), k's, TILE_ROWS] float, x in tiles of rows
-//            (pack_rows); what an item reads of one is consecutive
+//            (pack_rows), those that a tile lacks as zeros; what an item reads of one is consecutive
 //   panels   W in panels of 32 columns (panel_formats.opencl)
 //   bias     [N] float from element bias_offset, read where has_bias
 //   y        [rows, N] float, rows y_stride elements apart, from element y_offset
@@ -12,7 +12,9 @@
 // each unpacks 256 k's of its panel to local memory and takes block_tiles tiles of rows through them. The sums of a
 // tile are in registers (register_tile.opencl, which comes before). Tunable: LANES, block_tiles.
 #define CHUNK 256u
-#define FETCH_TERMS 32u
+// Rows are dealt out evenly: with tiles of six, 32 are 6, 6, 5, 5, 5, 5, and five take five sixths of the time.
+#define ROWS_OF(tile) (rows / all_tiles + ((tile) < rows % all_tiles))
+#define FIRST_ROW(tile) ((tile) * (rows / all_tiles) + min(tile, rows % all_tiles))
 
 // Stores 32 columns of which `count` exist.
 void store_columns(float16 a, float16 b, global float *y, uint count) {
@@ -104,13 +106,17 @@ kernel void matmul_tile(global const float *packed, global const uchar *panels, 
         vstore16(w1, 0, UNPACKED(kk - chunk, 1));
       })
     }
-    // What follows in memory comes next: the panel's next k's, or the next panel; some lines of it every FETCH_TERMS,
-    // since a burst of them would keep the tile's own reads waiting.
+    // What follows in memory comes next: the panel's next k's, or the next panel.
     global const uchar *ahead = panel + PANEL_BYTES(K) / K * end;
     const uint next_terms = min(CHUNK, end < K ? K - end : K);
-    const uint steps =
-        (last_tile - first_tile) * (32 / TILE_COLUMNS) * ((end - chunk + FETCH_TERMS - 1) / FETCH_TERMS);
-    const uint lines = ((uint)(PANEL_BYTES(K) / K) * next_terms / 64 + steps - 1) / steps;
+    const uint turns = (last_tile - first_tile) * (32 / TILE_COLUMNS) * ((end - chunk + 3) / 4);
+    uint step = ((uint)(PANEL_BYTES(K) / K) * next_terms + turns - 1) / turns, burst = 0, stretch = CHUNK;
+    // Few tiles do not have turns enough for a line in each: some lines every 32 terms.
+    if (step > 64) {
+      burst = step / 8;
+      step = 0;
+      stretch = 32;
+    }
     if (has_bias && end == K) {
       for (uint i = 0; i < min(32u, N - first); ++i) shift[i] = bias[bias_offset + first + i];
     }
@@ -119,16 +125,21 @@ kernel void matmul_tile(global const float *packed, global const uchar *panels, 
       local const float *weights = unpacked + part * CHUNK;
       const lanes bias0 = load_lanes(0, shift + part), bias1 = load_lanes(1, shift + part);
       for (uint tile = first_tile; tile < last_tile; ++tile) {
-        const uint valid = min((uint)TILE_ROWS, rows - tile * TILE_ROWS);
+        const uint valid = ROWS_OF(tile);
         global const float *source = packed + ((size_t)chunk * all_tiles + tile * (end - chunk)) * TILE_ROWS;
-        global float *corner = y + y_offset + (size_t)tile * TILE_ROWS * y_stride + first + part;
+        global float *corner = y + y_offset + (size_t)FIRST_ROW(tile) * y_stride + first + part;
         FETCH_TILE(corner, y_stride)
         EACH_ROW(TILE_ZERO)
-        for (uint k = 0; k < end - chunk; k += FETCH_TERMS) {
-          for (uint i = 0; i < lines; ++i, ahead += 64) FETCH_LINE(ahead);
-          const uint terms = min(FETCH_TERMS, end - chunk - k);
-          TILE_MULTIPLY(global, source + k * TILE_ROWS, 1, TILE_ROWS, local, weights + k * TILE_COLUMNS,
-                        TILE_COLUMNS, terms)
+        for (uint k = 0; k < end - chunk; k += stretch) {
+          const uint terms = min(stretch, end - chunk - k);
+          for (uint i = 0; i < burst; ++i, ahead += 64) FETCH_LINE(ahead);
+          if (valid < TILE_ROWS) {
+            TILE_MULTIPLY_FETCHING(EACH_ROW_BUT_LAST, source + k * TILE_ROWS, local, weights + k * TILE_COLUMNS, terms,
+                                   ahead, step)
+          } else {
+            TILE_MULTIPLY_FETCHING(EACH_ROW, source + k * TILE_ROWS, local, weights + k * TILE_COLUMNS, terms, ahead,
+                                   step)
+          }
         }
         if (columns == TILE_COLUMNS) {
           if (chunk > 0) {
@@ -150,14 +161,14 @@ kernel void matmul_tile(global const float *packed, global const uchar *panels, 
   }
 }
 
-// Packs x into tiles of TILE_ROWS rows, missing rows as zeros. Launch: (tiles, ceil(K / 256)) items.
+// Packs x into tiles. Launch: (tiles, ceil(K / 256)) items.
 kernel void pack_rows(global const float *x, uint x_offset, uint x_stride, global float *packed, uint rows,
                       uint K) {
   const uint tile = get_global_id(0);
   const uint k_first = get_global_id(1) * 256, k_last = min(k_first + 256, K);
-  const uint valid = min((uint)TILE_ROWS, rows - tile * TILE_ROWS);
-  global const float *in = x + x_offset + (size_t)tile * TILE_ROWS * x_stride;
-  global float *out = packed + ((size_t)k_first * get_global_size(0) + tile * (k_last - k_first)) * TILE_ROWS;
+  const uint all_tiles = get_global_size(0), valid = ROWS_OF(tile);
+  global const float *in = x + x_offset + (size_t)FIRST_ROW(tile) * x_stride;
+  global float *out = packed + ((size_t)k_first * all_tiles + tile * (k_last - k_first)) * TILE_ROWS;
   for (uint k = k_first; k < k_last; ++k, out += TILE_ROWS) {
 #pragma unroll
     for (uint r = 0; r < TILE_ROWS; ++r) {

@@ -1,8 +1,9 @@
 // A tile of sums in registers for CPU-class devices: TILE_ROWS rows times TILE_COLUMNS = 2 · LANES columns.
 //
 // TILE_ZERO(r) declares the sums a and b of row r, TILE_MULTIPLY adds the products of `terms` terms to all of them, in
-// order, by fma; EACH_ROW(F) is F(r) for every row. They are macros, so that the sums stay in registers: a register
-// holds LANES floats, 8 with AVX2 (16 registers, so 6 rows) and 16 with AVX-512 (32 registers, so 12 rows).
+// order, by fma; EACH_ROW(F) is F(r) for every row, EACH_ROW_BUT_LAST(F) for all but one. They are macros, so that the
+// sums stay in registers: a register holds LANES floats, 8 with AVX2 (16 registers, so 6 rows) and 16 with AVX-512 (32
+// registers, so 12 rows).
 #ifndef LANES
 #define LANES 16
 #endif
@@ -12,13 +13,15 @@ typedef float8 lanes;
 #define load_lanes(i, p) vload8(i, p)
 #define store_lanes(x, i, p) vstore8(x, i, p)
 #define TILE_ROWS 6
-#define EACH_ROW(F) F(0) F(1) F(2) F(3) F(4) F(5)
+#define EACH_ROW_BUT_LAST(F) F(0) F(1) F(2) F(3) F(4)
+#define EACH_ROW(F) EACH_ROW_BUT_LAST(F) F(5)
 #else
 typedef float16 lanes;
 #define load_lanes(i, p) vload16(i, p)
 #define store_lanes(x, i, p) vstore16(x, i, p)
 #define TILE_ROWS 12
-#define EACH_ROW(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11)
+#define EACH_ROW_BUT_LAST(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10)
+#define EACH_ROW(F) EACH_ROW_BUT_LAST(F) F(11)
 #endif
 
 // FETCH_LINE(p) asks for the cache line at p; a processor ignores addresses that are not there. FETCH_TILE(p, stride)
@@ -58,4 +61,27 @@ typedef float16 lanes;
       tile_left += left_term;                                                                    \
       tile_right += right_term;                                                                  \
     }                                                                                            \
+  }
+
+#define TILE_TERM(EACH)                                                                                       \
+  {                                                                                                           \
+    const lanes w0 = load_lanes(0, tile_right), w1 = load_lanes(1, tile_right);                               \
+    EACH(TILE_FMA)                                                                                            \
+    tile_left += TILE_ROWS;                                                                                   \
+    tile_right += TILE_COLUMNS;                                                                               \
+  }
+// The same for packed operands, on the rows of EACH alone; what comes next in memory is asked for meanwhile: the line
+// at `ahead` every four terms, which then moves on by `step` bytes. One loop with one request a turn: a loop of few
+// terms around each burst of them ends in a branch that is guessed wrongly, and a burst keeps the tile's reads waiting.
+#define TILE_MULTIPLY_FETCHING(EACH, left, right_space, right, terms, ahead, step)                            \
+  {                                                                                                           \
+    global const float *tile_left = left;                                                                     \
+    right_space const float *tile_right = right;                                                              \
+    const uint tile_left_row = 1;                                                                             \
+    for (uint turn = 0; turn < (terms) / 4; ++turn) {                                                         \
+      FETCH_LINE(ahead);                                                                                      \
+      ahead += step;                                                                                          \
+      TILE_TERM(EACH) TILE_TERM(EACH) TILE_TERM(EACH) TILE_TERM(EACH)                                         \
+    }                                                                                                         \
+    for (uint term = 0; term < (terms) % 4; ++term) TILE_TERM(EACH)                                           \
   }
