@@ -27,19 +27,19 @@ RK_AVX2_BODY float avx2_sum(__m256 x) {
 
 // exp as rk_expf computes it, for x to 88.3.
 RK_AVX2_BODY __m256 avx2_exp(__m256 x) {
-  const __m256 low = _mm256_set1_ps(-87.33654f);
+  const __m256 low = _mm256_set1_ps(RK_EXP_LEAST);
   __m256 alive = _mm256_cmp_ps(x, low, _CMP_GE_OQ);
   x = _mm256_max_ps(x, low);
-  __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504088896341f)),
+  __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(RK_LOG2_E)),
                              _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m256 f = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), x);
-  f = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4f), f);
-  __m256 p = _mm256_set1_ps(1.9875691500e-4f);
-  p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(1.3981999507e-3f));
-  p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(8.3334519073e-3f));
-  p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(4.1665795894e-2f));
-  p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(1.6666665459e-1f));
-  p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(5.0000001201e-1f));
+  __m256 f = _mm256_fnmadd_ps(n, _mm256_set1_ps(RK_LN_2_HIGH), x);
+  f = _mm256_fnmadd_ps(n, _mm256_set1_ps(RK_LN_2_LOW), f);
+  __m256 p = _mm256_set1_ps(RK_EXP_5);
+  p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(RK_EXP_4));
+  p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(RK_EXP_3));
+  p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(RK_EXP_2));
+  p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(RK_EXP_1));
+  p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(RK_EXP_0));
   p = _mm256_fmadd_ps(_mm256_mul_ps(p, f), f, _mm256_add_ps(f, _mm256_set1_ps(1.0f)));
   __m256i scale = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
   return _mm256_and_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(scale)), alive);

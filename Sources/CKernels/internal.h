@@ -71,24 +71,37 @@ static inline uint16_t rk_float_to_bf16(float value) {
   return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// What the exponentials share, scalar and of every width: e^x = 2^n e^f with n = round(x log2 e) and f = x − n ln 2
+// (ln 2 in two parts, so that n ln 2 is exact), e^f = 1 + f + f² (c0 + c1 f + … + c5 f⁵).
+#define RK_EXP_LEAST (-87.33654f)
+#define RK_LOG2_E 1.44269504088896341f
+#define RK_LN_2_HIGH 0.693359375f
+#define RK_LN_2_LOW (-2.12194440e-4f)
+#define RK_EXP_5 1.9875691500e-4f
+#define RK_EXP_4 1.3981999507e-3f
+#define RK_EXP_3 8.3334519073e-3f
+#define RK_EXP_2 4.1665795894e-2f
+#define RK_EXP_1 1.6666665459e-1f
+#define RK_EXP_0 5.0000001201e-1f
+
 // exp for the vectoriser: 2^n · p(f) by Cephes' expf coefficients, relative error below 2e-7; 0 below −87.3,
 // infinite from 88.4 up.
 static inline float rk_expf(float x) {
-  float clamped = x < -87.33654f ? -87.33654f : (x > 88.8f ? 88.8f : x);
-  float n = floorf(clamped * 1.44269504088896341f + 0.5f);
-  float f = clamped - n * 0.693359375f + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * f + 1.3981999507e-3f;
-  p = p * f + 8.3334519073e-3f;
-  p = p * f + 4.1665795894e-2f;
-  p = p * f + 1.6666665459e-1f;
-  p = p * f + 5.0000001201e-1f;
+  float clamped = x < RK_EXP_LEAST ? RK_EXP_LEAST : (x > 88.8f ? 88.8f : x);
+  float n = floorf(clamped * RK_LOG2_E + 0.5f);
+  float f = clamped - n * RK_LN_2_HIGH - n * RK_LN_2_LOW;
+  float p = RK_EXP_5;
+  p = p * f + RK_EXP_4;
+  p = p * f + RK_EXP_3;
+  p = p * f + RK_EXP_2;
+  p = p * f + RK_EXP_1;
+  p = p * f + RK_EXP_0;
   p = p * f * f + f + 1.0f;
   uint32_t bits = (uint32_t)((int32_t)n + 127) << 23;
   float scale;
   memcpy(&scale, &bits, 4);
   float result = p * scale;
-  return x < -87.33654f ? 0.0f : result;
+  return x < RK_EXP_LEAST ? 0.0f : result;
 }
 
 // P in erfc(|z|) exp(z²) = t P(t) with t = 1 / (1 + 0.3 |z|), fitted to a relative error of 4e-8.

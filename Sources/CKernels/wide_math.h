@@ -5,18 +5,18 @@
 #if RK_X86
 // exp as rk_expf computes it.
 RK_AVX512 static inline __attribute__((always_inline)) __m512 rk_exp16(__m512 x) {
-  const __m512 low = _mm512_set1_ps(-87.33654f);
+  const __m512 low = _mm512_set1_ps(RK_EXP_LEAST);
   __mmask16 alive = _mm512_cmp_ps_mask(x, low, _CMP_GE_OQ);
   x = _mm512_max_ps(x, low);
-  __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)), 8);
-  __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-  f = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), f);
-  __m512 p = _mm512_set1_ps(1.9875691500e-4f);
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.3981999507e-3f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(8.3334519073e-3f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(4.1665795894e-2f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.6666665459e-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.0000001201e-1f));
+  __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(RK_LOG2_E)), 8);
+  __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(RK_LN_2_HIGH), x);
+  f = _mm512_fnmadd_ps(n, _mm512_set1_ps(RK_LN_2_LOW), f);
+  __m512 p = _mm512_set1_ps(RK_EXP_5);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(RK_EXP_4));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(RK_EXP_3));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(RK_EXP_2));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(RK_EXP_1));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(RK_EXP_0));
   p = _mm512_fmadd_ps(_mm512_mul_ps(p, f), f, _mm512_add_ps(f, _mm512_set1_ps(1.0f)));
   return _mm512_maskz_scalef_ps(alive, p, n);
 }
