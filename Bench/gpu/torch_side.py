@@ -3,7 +3,7 @@
 
 It runs on CUDA where there is a device and on the CPU elsewhere. Sizes come from the command line, so that both halves
 measure the same ones. A figure is the fastest of several rounds; a round is as many calls as fill a tenth of a second,
-with one wait at its end. Only `label` needs transformers (and gguf, to read the model's file).
+with one wait at its end. Only `label` needs transformers (and gguf and accelerate, to read the model's file).
 """
 
 import argparse
@@ -234,7 +234,9 @@ def label(arguments):
     import transformers
     path = Path(arguments.model)
     prompts = [json.loads(line)["tokens"] for line in Path(arguments.prompts).read_text(encoding="utf-8").splitlines()]
-    model = transformers.AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, dtype=torch.bfloat16).to(DEVICE).eval()
+    # Few processors multiply bfloat16; there, at a rehearsal, it would take minutes.
+    dtype = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
+    model = transformers.AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, dtype=dtype).to(DEVICE).eval()
     batch, total = arguments.batch, 0
     # One batch that is not timed: it warms up the kernels and the allocator.
     for first in [-1] + list(range(0, len(prompts), batch)):
