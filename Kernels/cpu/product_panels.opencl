@@ -2,17 +2,18 @@
 //
 //   a       element (i, k) at a_offset + i · a_row + k · a_term
 //   b       element (k, j) at b_offset + k · b_term + j · b_column
-//   packed  by 256 terms (the last fewer): [ceil(m / TILE_ROWS), terms, TILE_ROWS] float, rows of op(a), 0 beyond
+//   packed  by CHUNK terms (the last fewer): [ceil(m / TILE_ROWS), terms, TILE_ROWS] float, rows of op(a), 0 beyond
 //           the last; what an item reads of one is consecutive, so it meets itself nowhere in the cache
 //   panels  likewise: [ceil(n / TILE_COLUMNS), terms, TILE_COLUMNS] float, columns of op(b)
 //   bias    [n] float from element bias_offset, read where has_bias
 //   y       [m, n] float, rows y_stride elements apart, from element y_offset; added to where accumulate
-// Order of sums: what is there plus the bias, then an element's terms by fma in the order of k. 256 terms at a time:
-// a panel's stay in the first-level cache, those of block_tiles tiles in the second; y holds the sums between.
-// Launch: product_pack_left (tiles, ceil(K / 256)), product_pack_right (panels, ceil(K / 256)), product_tiles
+// Order of sums: what is there plus the bias, then an element's terms by fma in the order of k. CHUNK terms at a time,
+// 32 KB of a panel; those of block_tiles tiles and block_panels panels stay in the second-level cache; y holds the sums
+// between.
+// Launch: product_pack_left (tiles, ceil(K / CHUNK)), product_pack_right (panels, ceil(K / CHUNK)), product_tiles
 // (panels / block_panels, tiles / block_tiles) items, rounded up, groups of 1. Tunable: LANES, block_tiles,
 // block_panels. register_tile.opencl comes before.
-#define CHUNK 256u
+#define CHUNK (8192u / TILE_COLUMNS)
 
 kernel void product_pack_left(global const float *a, uint a_offset, uint a_row, uint a_term, global float *packed,
                               uint m, uint K) {
@@ -63,6 +64,8 @@ kernel void product_pack_right(global const float *b, uint b_offset, uint b_term
   if (columns == TILE_COLUMNS && b_column == 1) {
     for (; k < last; ++k, target += TILE_COLUMNS) {
       global const float *line = source + (size_t)k * b_term;
+      // Rows lie kilobytes apart.
+      FETCH_LINE(line + (size_t)16 * b_term);
       store_lanes(load_lanes(0, line), 0, target);
       store_lanes(load_lanes(1, line), 1, target);
     }

@@ -24,17 +24,19 @@ typedef float16 lanes;
 #define EACH_ROW(F) EACH_ROW_BUT_LAST(F) F(11)
 #endif
 
-// FETCH_LINE(p) asks for the cache line at p; a processor ignores addresses that are not there. FETCH_TILE(p, stride)
-// asks for the rows of the sums that come next: they lie `stride` floats apart, which no hardware guesses.
+// FETCH_LINE(p) asks for the cache line at p, into the second-level cache; a processor ignores addresses that are not
+// there. FETCH_TILE(p, stride) asks for the rows of the sums that come next, into the first: they lie `stride` floats
+// apart, which no hardware guesses.
 #if defined(__clang__) && defined(__has_builtin)
 #if __has_builtin(__builtin_prefetch)
 #define FETCH_LINE(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
+#define FETCH_ROW(r) __builtin_prefetch((const void *)(size_t)(tile_next + (size_t)r * tile_stride), 0, 3);
 #endif
 #endif
 #ifndef FETCH_LINE
 #define FETCH_LINE(p)
+#define FETCH_ROW(r)
 #endif
-#define FETCH_ROW(r) FETCH_LINE(tile_next + (size_t)r * tile_stride);
 #define FETCH_TILE(p, stride)               \
   {                                         \
     global const float *tile_next = p;      \

@@ -11,7 +11,7 @@ extension OpenCLBackend {
     let tile = registerTile
     let tiles = tile.tiles(operation.m)
     let panels = (operation.n + tile.columns - 1) / tile.columns
-    let chunks = (operation.k + tile.chunk - 1) / tile.chunk
+    let chunks = (operation.k + tile.productChunk - 1) / tile.productChunk
     let packed = try context.makeBuffer(byteCount: tiles * tile.rows * operation.k * 4)
     let right = try context.makeBuffer(byteCount: panels * tile.columns * operation.k * 4)
     func kernel(_ name: StaticString) throws -> OpenCLKernel {

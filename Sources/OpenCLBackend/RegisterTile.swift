@@ -5,8 +5,10 @@ struct RegisterTile {
   let rows: Int
   let columns: Int
   let options: KernelOptions
-  /// Consecutive k's that are multiplied at a time.
+  /// Consecutive k's of stored weights that are multiplied at a time; their order of sums.
   let chunk = 256
+  /// Consecutive k's of training's products, whose sums it does not change: 32 KB of a panel.
+  var productChunk: Int { 8192 / columns }
 
   /// - Parameter registerFloats: what the widest registers hold: 16 of them with 8, 32 with 16.
   init(registerFloats: Int) {
