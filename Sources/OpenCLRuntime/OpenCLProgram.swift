@@ -33,7 +33,7 @@ public final class OpenCLProgram: @unchecked Sendable {
       [
         device.platformName, device.platformVersion, device.name, device.version, device.driverVersion,
         options, source,
-      ] + (rewrites ? ["rewritten"] : []))
+      ] + (rewrites ? ["rewritten \(PTXText.revision)"] : []))
     if let binary = cache.load(key),
       let program = Self.build(binary: binary, options: options, context: context, device: device)
     {

@@ -5,6 +5,9 @@ import Basics
 /// Kernels hold instructions of `sm_90a`, which the driver's compiler does not target, as comments `/*sm_90a … */`
 /// (Kernels/nvidia/warpgroup.opencl); ``withInstructionsOfSM90a()`` makes instructions of them.
 struct PTXText: Sendable, Equatable {
+  /// Raised when texts are rewritten otherwise, so that kept programs are made anew.
+  static let revision = 1
+
   let text: String
 
   init(_ text: String) { self.text = text }

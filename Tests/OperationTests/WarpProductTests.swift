@@ -97,6 +97,24 @@ extension Operations.ProductTests {
       try Operations.ProductTests.expectHalvesAddUp(Self.make(), Self.precision, partedAt: 48)
     }
 
+    /// What fills tiles up reaches no result.
+    @Test func noTermsLeaveTheStartAndInfinityStaysInItsRow() throws {
+      let backend = try Self.make()
+      let (empty, none) = (try backend.allocate([3, 0], .f32), try backend.allocate([0, 2], .f32))
+      let start = try backend.product(
+        empty, transposeA: false, none, transposeB: false, bias: backend.vector([1, 2]),
+        addTo: backend.matrix([1, 2, 3, 4, 5, 6], 2), precision: Self.precision)
+      #expect(try backend.read(start) == [2, 4, 4, 6, 6, 8])
+      var a = [Float](repeating: 1, count: 20 * 33)
+      a[3 * 33 + 32] = .infinity
+      let b = [Float](repeating: 1, count: 5 * 33)
+      let y = try backend.read(
+        backend.product(
+          backend.matrix(a, 33), transposeA: false, backend.matrix(b, 33), transposeB: true, bias: nil,
+          addTo: nil, precision: Self.precision))
+      #expect(y.indices.allSatisfy { y[$0] == ($0 / 5 == 3 ? .infinity : 33) })
+    }
+
     /// Emulated, both add the terms of an instruction in the order of their places.
     @Test func addingAsWarpsDoIsSeenWhereItIsSo() throws {
       let backend = try OpenCLBackend(
