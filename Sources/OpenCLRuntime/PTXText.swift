@@ -9,18 +9,21 @@ struct PTXText: Sendable, Equatable {
   static let revision = 1
 
   let text: String
+  /// Whether a zero byte ends the binary: a driver that writes one may look for it.
+  private var endsWithZero = false
 
   init(_ text: String) { self.text = text }
 
   /// - Throws: `unsupported` where the binary is not PTX text.
   init(binary: [UInt8]) throws {
     text = String(decoding: binary.prefix { $0 != 0 }, as: UTF8.self)
+    endsWithZero = binary.contains(0)
     guard text.contains(".version"), text.contains(".target sm_") else {
       throw Self.refusal("the binary is not PTX text")
     }
   }
 
-  var bytes: [UInt8] { Array(text.utf8) }
+  var bytes: [UInt8] { Array(text.utf8) + (endsWithZero ? [0] : []) }
 
   /// What follows `.target` up to a comma, blank or the line's end.
   var target: String { word(after: ".target ") ?? "" }
@@ -31,13 +34,13 @@ struct PTXText: Sendable, Equatable {
   /// The same text with a `wgmma.fence` before the first return.
   func withFence() -> PTXText {
     guard let place = text.firstRange(of: "ret;")?.lowerBound else { return self }
-    return PTXText(text[..<place] + "wgmma.fence.sync.aligned;\n" + text[place...])
+    return with(text[..<place] + "wgmma.fence.sync.aligned;\n" + text[place...])
   }
 
   /// The same program for `sm_90a`, with instructions where comments hold them.
   ///
-  /// - Throws: `unsupported` where there are none, or where the compiler touches sums while products that add to them
-  ///   may be under way: PTX leaves open what such a program computes.
+  /// - Throws: `unsupported` where there are none, or where the compiler computes with sums while products that add to
+  ///   them may be under way: PTX leaves open what such a program computes.
   func withInstructionsOfSM90a() throws -> PTXText {
     var result = ""
     var rest = text[...]
@@ -50,9 +53,9 @@ struct PTXText: Sendable, Equatable {
       rest = rest[end.upperBound...]
     }
     guard !result.isEmpty else { throw Self.refusal("the compiler kept no instructions of sm_90a") }
-    let whole = PTXText(result + rest).retargeted("sm_90a").withVersion(8)
-    if let line = whole.touchedSums() {
-      throw Self.refusal("the compiler touches sums of products under way: \(line)")
+    let whole = with(result + rest).retargeted("sm_90a").withVersion(8)
+    if let line = whole.usedSums() {
+      throw Self.refusal("the compiler uses sums of products under way: \(line)")
     }
     return whole
   }
@@ -65,9 +68,12 @@ struct PTXText: Sendable, Equatable {
     return replacing(wordAfter: ".version ", with: "\(major).0")
   }
 
-  /// A line outside the inline assembly that names a sum of `wgmma.mma_async` between the first such instruction of a
+  /// A line outside the inline assembly that uses a sum of `wgmma.mma_async` between the first such instruction of a
   /// function and the last that starts or ends a product; nil where there is none.
-  private func touchedSums() -> Substring? {
+  ///
+  /// Copies from register to register, as compilers write them at a loop's end, are no use: the assembler gives both
+  /// the same place.
+  private func usedSums() -> Substring? {
     for function in text.split(separator: ".entry ").dropFirst() {
       let lines = function.split(separator: "\n")
       let products = lines.indices.filter { lines[$0].contains("wgmma.mma_async") }
@@ -79,7 +85,9 @@ struct PTXText: Sendable, Equatable {
       let waits = lines[last].contains("wgmma.wait_group.sync.aligned 0;")
       let end = waits ? last : lines[last...].firstIndex { $0.contains("bra") } ?? lines.endIndex - 1
       let found = lines[first...end].first {
-        !$0.contains("wgmma.") && !sums.isDisjoint(with: Self.registers($0))
+        let registers = Self.registers($0)
+        let isCopy = $0.contains("mov.") && registers.count == 2
+        return !$0.contains("wgmma.") && !isCopy && !sums.isDisjoint(with: registers)
       }
       if let found { return found }
     }
@@ -106,7 +114,13 @@ struct PTXText: Sendable, Equatable {
 
   private func replacing(wordAfter key: String, with word: String) -> PTXText {
     guard let start = text.firstRange(of: key)?.upperBound else { return self }
-    return PTXText(text[..<start] + word + text[start...].drop(while: Self.isWord))
+    return with(text[..<start] + word + text[start...].drop(while: Self.isWord))
+  }
+
+  private func with(_ text: String) -> PTXText {
+    var other = PTXText(text)
+    other.endsWithZero = endsWithZero
+    return other
   }
 
   private static func isWord(_ character: Character) -> Bool { character != "," && !character.isWhitespace }

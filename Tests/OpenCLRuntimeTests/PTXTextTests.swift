@@ -48,23 +48,33 @@ import Testing
     #expect(before.text.split(separator: "\n").count == after.text.split(separator: "\n").count)
   }
 
+  @Test func aZeroByteAtTheEndStaysWhereThereWasOne() throws {
+    #expect(try Self.loop().withInstructionsOfSM90a().bytes.suffix(2) == [0x0A, 0])
+    let without = try PTXText(binary: Array(Self.loop().text.utf8)).withInstructionsOfSM90a()
+    #expect(without.bytes == Array(without.text.utf8))
+  }
+
   @Test func aLaterVersionStays() throws {
     let later = PTXText(try Self.loop().text.replacing(".version 7.8", with: ".version 8.4"))
     #expect(try later.withInstructionsOfSM90a().text.contains(".version 8.4\n"))
   }
 
   /// PTX leaves open what a sum holds while products that add to it are under way.
-  @Test func sumsTouchedWhileProductsAreUnderWayAreRefused() throws {
+  @Test func sumsUsedWhileProductsAreUnderWayAreRefused() throws {
     let text = try Self.loop()
     let sums = try #require(text.text.firstRange(of: "bf16.bf16 {"))
     let register = text.text[sums.upperBound...].prefix { $0 != "," }
-    let touch = "\tmov.f32 \t%f1, \(register);"
+    let touch = "\tadd.f32 \t%f1, %f1, \(register);"
     let (product, wait) = ("mma_async", "wait_group.sync.aligned 1")
     #expect(refusal(try inserting(touch, after: product, in: text))?.contains(touch) == true)
     #expect(refusal(try inserting(touch, after: wait, in: text, last: true))?.contains(touch) == true)
     // Before the first and after the last they are no one's.
     _ = try inserting(touch, after: "bar.sync", in: text).withInstructionsOfSM90a()
     _ = try inserting(touch, after: "aligned 0; */", in: text).withInstructionsOfSM90a()
+    // Copies at a loop's end; a constant is none.
+    let (copy, constant) = ("\tmov.f32 \t\(register), %f1;", "\tmov.f32 \t\(register), 0f00000000;")
+    _ = try inserting(copy, after: wait, in: text, last: true).withInstructionsOfSM90a()
+    #expect(refusal(try inserting(constant, after: wait, in: text))?.contains(constant) == true)
     // The same with no wait for all after the loop: what follows the last product may go back to the first.
     let open = PTXText(text.text.replacing("/*sm_90a wgmma.wait_group.sync.aligned 0; */", with: ""))
     #expect(refusal(try inserting(touch, after: wait, in: open, last: true))?.contains(touch) == true)
