@@ -6,11 +6,14 @@ public final class KernelSource: Sendable, Hashable {
   public let name: String
   /// What a program has before this file, in this order.
   public let base: [KernelSource]
+  /// Whether it has instructions of `sm_90a` (Kernels/nvidia/warpgroup.opencl).
+  public let needsSM90a: Bool
   private let bytes: [UInt8]
 
-  init(_ name: String, _ bytes: [UInt8], after base: [KernelSource] = []) {
+  init(_ name: String, _ bytes: [UInt8], after base: [KernelSource] = [], needsSM90a: Bool = false) {
     self.name = name
     self.base = base
+    self.needsSM90a = needsSM90a
     self.bytes = bytes
   }
 

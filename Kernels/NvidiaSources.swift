@@ -5,7 +5,12 @@ extension KernelSource {
   public static let matmulMMA = KernelSource(
     "matmul_mma", PackageResources.matmul_mma_opencl, after: [.blockFormats, .warp, .mmaWeights])
   public static let mmaWeights = KernelSource("mma_weights", PackageResources.mma_weights_opencl)
+  public static let packWGMMA = KernelSource(
+    "pack_wgmma", PackageResources.pack_wgmma_opencl, after: [.warp, .warpgroup])
   public static let productMMA = KernelSource(
     "product_mma", PackageResources.product_mma_opencl, after: [.warp])
+  public static let productWGMMA = KernelSource(
+    "product_wgmma", PackageResources.product_wgmma_opencl, after: [.warp, .warpgroup], needsSM90a: true)
   public static let warp = KernelSource("warp", PackageResources.warp_opencl)
+  public static let warpgroup = KernelSource("warpgroup", PackageResources.warpgroup_opencl)
 }

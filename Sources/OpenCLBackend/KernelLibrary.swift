@@ -43,11 +43,13 @@ final class KernelLibrary: Sendable {
   private let context: OpenCLContext
   /// What every program is told of the device.
   private let deviceOptions: String
+  private let warpgroups: KernelFeatures.WarpgroupInstructions
   private let state = Mutex(State())
 
   init(context: OpenCLContext, features: KernelFeatures) {
     self.context = context
     deviceOptions = features.halfArithmetic ? "-DHALF_ARITHMETIC=1 " : ""
+    warpgroups = features.warpgroupInstructions
   }
 
   /// The kernel `name` of `source` and what it is based on, built with `options`.
@@ -74,7 +76,10 @@ final class KernelLibrary: Sendable {
       built = known
     } else {
       built = try context.makeProgram(
-        name: source.name, source: source.programText, options: "-cl-std=CL1.2 " + deviceOptions + options)
+        name: source.name, source: source.programText,
+        options: "-cl-std=CL1.2 " + deviceOptions + (source.needsSM90a ? warpgroups.buildOptions : "")
+          + options,
+        rewrites: source.needsSM90a && warpgroups == .rewritten)
       state.programs[program] = built
     }
     let kernel = try built.kernel(name)

@@ -14,6 +14,18 @@ extension OpenCLBackend {
     _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, bias: Tensor?, addTo sum: Tensor?,
     precision: DType
   ) throws -> Tensor {
+    try product(
+      a, transposeA: transposeA, b, transposeB: transposeB, bias: bias, addTo: sum, precision: precision,
+      onWarpgroups: multipliesOnWarpgroups(precision))
+  }
+
+  /// The same by `wgmma`, or not, whatever the device's table says.
+  ///
+  /// - Throws: `unsupported` where `wgmma` is asked for and cannot multiply (``canMultiplyOnWarpgroups``).
+  public func product(
+    _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, bias: Tensor?, addTo sum: Tensor?,
+    precision: DType, onWarpgroups: Bool
+  ) throws -> Tensor {
     let operation = try Product(
       a.shape, transposeA: transposeA, b.shape, transposeB: transposeB, bias: bias?.shape, addTo: sum?.shape,
       precision: precision)
@@ -35,15 +47,23 @@ extension OpenCLBackend {
       .buffer("bias", (shift ?? left).buffer), .uint("bias_offset", shift?.offset ?? 0),
       .int("has_bias", bias == nil ? 0 : 1), .buffer("y", target.buffer), .uint("y_offset", target.offset),
       .uint("y_stride", target.stride), .int("accumulate", sum == nil ? 0 : 1),
-      .uint("m", UInt32(operation.m)), .uint("n", UInt32(operation.n)), .uint("K", UInt32(operation.k)),
+      .uint("m", UInt32(operation.m)), .uint("n", UInt32(operation.n)),
     ]
-    if multipliesOnWarps(precision) {
+    let terms: [KernelArgument] = [.uint("K", UInt32(operation.k))]
+    if onWarpgroups {
+      guard canMultiplyOnWarpgroups, precision == .bf16 else {
+        throw RetortError(
+          .unsupported, "wgmma multiplies in bf16, on devices where 'retort devices --probe' saw it work",
+          remedy: "Multiply without.")
+      }
+      try multiplyWarpgroups(operation, left, transposeA: transposeA, right, transposeB: transposeB, result)
+    } else if multipliesOnWarps(precision) {
       try multiplyWarps(
-        operation, transposeA: transposeA, transposeB: transposeB, operand + columns + result)
+        operation, transposeA: transposeA, transposeB: transposeB, operand + columns + result + terms)
     } else if family == .cpu {
-      try multiplyPanels(operation, operand, columns, result)
+      try multiplyPanels(operation, operand, columns, result + terms)
     } else {
-      try multiplyTiled(operation, operand, columns, result)
+      try multiplyTiled(operation, operand, columns, result + terms)
     }
     try record(operation)
     return y

@@ -53,11 +53,47 @@ extension TunableKernel {
         : try warpTrial(backend, 1024, [8192, 4096, 2048, 1024, 512], 1024)
     })
 
+  /// `product_wgmma` (product_wgmma.opencl): warpgroups of a group, and groups of rows that lie together.
+  public static let productWarpgroup = TunableKernel(
+    "product_wgmma.nvidia", family: .gpu, needsWarpgroups: true,
+    parameters: [TunableParameter("WARPGROUPS", [1, 2, 4]), TunableParameter("BAND", [4, 8, 16])],
+    classes: ProductWarpTiles.classes,
+    trial: { backend, shapeClass in
+      let pieces = backend.tuning[.productWarpChoice]["LARGE_FROM"]
+      let (m, n, k) =
+        switch (TrialInputs.areSmall(backend), shapeClass == "large") {
+        case (true, true): (40, 128 * pieces, 32)
+        case (true, false): (130, 70, 100)
+        case (false, true): (4096, 4096, 4096)
+        case (false, false): (1024, 1024, 1024)
+        }
+      return try warpTrial(backend, m, [n], k, onWarpgroups: backend.canMultiplyOnWarpgroups)
+    })
+
+  /// Whether `wgmma` multiplies where the device can, at every shape alike: 1, or `mma.sync`: 0.
+  public static let productWarpgroupChoice = TunableKernel(
+    "product_wgmma_choice.nvidia", family: .gpu, needsWarpgroups: true,
+    parameters: [TunableParameter("WGMMA", [0, 1], changesBits: true)],
+    trial: { backend, _ in
+      if TrialInputs.areSmall(backend) { return try warpTrial(backend, 70, [130], 100) }
+      // Outputs of layers in a step of 32 × 128 tokens, and the gradients of their weights, which have few elements
+      // of many terms.
+      let trials = [
+        try warpTrial(backend, 4096, [1536, 384], 384), try warpTrial(backend, 384, [1536, 384], 4096),
+      ]
+      return TuningTrial(
+        flops: trials[0].flops + trials[1].flops, bytes: trials[0].bytes + trials[1].bytes,
+        tolerance: TrialInputs.warpTolerance
+      ) { try trials.map { try $0.run() }[0] }
+    })
+
   /// A layer's outputs, and its weights' gradient added to them so that one result tells of both: they read their
   /// operands in opposite ways. For each of several numbers of columns; the result is the first one's.
-  private static func warpTrial(_ backend: OpenCLBackend, _ m: Int, _ columns: [Int], _ k: Int) throws
-    -> TuningTrial
-  {
+  ///
+  /// - Parameter onWarpgroups: what multiplies; by default what the backend's parameters of the moment say.
+  private static func warpTrial(
+    _ backend: OpenCLBackend, _ m: Int, _ columns: [Int], _ k: Int, onWarpgroups: Bool? = nil
+  ) throws -> TuningTrial {
     let a = try TrialInputs.matrix(backend, m, k, seed: 15)
     let turned = try TrialInputs.matrix(backend, k, m, seed: 16)
     let operands = try columns.map {
@@ -71,11 +107,14 @@ extension TunableKernel {
       flops: 2 * operations.reduce(0) { $0 + $1.flops }, bytes: 2 * operations.reduce(0) { $0 + $1.bytes },
       tolerance: TrialInputs.warpTolerance
     ) {
+      let groups = onWarpgroups ?? backend.multipliesOnWarpgroups(.bf16)
       let results = try operands.map { b, d in
         let y = try backend.product(
-          a, transposeA: false, b, transposeB: true, bias: nil, addTo: nil, precision: .bf16)
+          a, transposeA: false, b, transposeB: true, bias: nil, addTo: nil, precision: .bf16,
+          onWarpgroups: groups)
         return try backend.product(
-          turned, transposeA: true, d, transposeB: false, bias: nil, addTo: y, precision: .bf16)
+          turned, transposeA: true, d, transposeB: false, bias: nil, addTo: y, precision: .bf16,
+          onWarpgroups: groups)
       }
       return results[0]
     }

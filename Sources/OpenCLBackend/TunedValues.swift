@@ -25,6 +25,9 @@ struct TunedValues {
     /// By ``ProductWarpTiles/classes``.
     let productTiles: [ProductWarpTiles]
     let productLargeFrom: Int
+    /// By the same classes, where `wgmma` multiplies.
+    let productGroups: [ProductWarpgroupTiles]
+    let productOnWarpgroups: Bool
     let attention: KernelParameters
     let attentionGroups: KernelParameters
 
@@ -34,6 +37,10 @@ struct TunedValues {
       matmulLargeFrom = tuning[.matmulWarpChoice]["LARGE_FROM"]
       productTiles = ProductWarpTiles.classes.map { ProductWarpTiles(tuning[.productWarp, $0]) }
       productLargeFrom = tuning[.productWarpChoice]["LARGE_FROM"]
+      productGroups = ProductWarpTiles.classes.map {
+        ProductWarpgroupTiles(tuning[.productWarpgroup, $0])
+      }
+      productOnWarpgroups = tuning[.productWarpgroupChoice]["WGMMA"] == 1
       attention = tuning[.attentionWarp]
       attentionGroups = tuning[.attentionWarpGroups]
     }

@@ -125,7 +125,7 @@ public struct DeviceModel: Sendable, Codable, Equatable {
   public var registersPerBlock: Probed<Int>
   /// The most local memory that a kernel was seen to run with, where that was tried.
   public var largestLocalBytes: Probed<Int>
-  /// What kernel variants may use; `warpInstructions` is what ``instructions`` proved.
+  /// What kernel variants may use; `warpInstructions` and `warpgroupInstructions` are what ``instructions`` proved.
   public var features: KernelFeatures
   /// Whether recorded command buffers exist (cl_khr_command_buffer).
   public var commandBuffers: Bool

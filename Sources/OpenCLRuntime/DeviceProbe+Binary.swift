@@ -10,28 +10,24 @@ extension DeviceProbe {
     let text = Probed<String> {
       let program = try context.makeProgram(name: "probe_fill", source: Self.source)
       guard let bytes = program.binary else { throw refusal("the driver gives no binary") }
-      let text = String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      guard text.contains(".version"), text.contains(".target sm_") else {
-        throw refusal("the binary is not PTX text")
-      }
-      return text
+      return try PTXText(binary: bytes).text
     }
-    guard let own = text.value else {
+    guard let own = text.value.map(PTXText.init) else {
       let reason = text.reason ?? "no binary"
       return DeviceModel.ProgramBinary(
         ptxTarget: .absent(reason: reason), takesOwnPTX: .absent(reason: reason),
         takesRetargetedPTX: .absent(reason: reason), takesWGMMA: .absent(reason: reason))
     }
-    let edited = Self.retargeted(own)
+    let edited = own.retargeted("sm_90a")
     return DeviceModel.ProgramBinary(
-      ptxTarget: .known(Self.target(own)), takesOwnPTX: Probed { try runs(own) },
+      ptxTarget: .known(own.target), takesOwnPTX: Probed { try runs(own) },
       takesRetargetedPTX: Probed { try runs(edited) },
-      takesWGMMA: Probed { try runs(Self.withFence(edited)) })
+      takesWGMMA: Probed { try runs(edited.withFence().withVersion(8)) })
   }
 
   /// Builds and runs `probe_fill` from PTX.
-  private func runs(_ text: String) throws -> Bool {
-    let program = try context.makeProgram(name: "probe_fill", binary: Array(text.utf8), source: Self.source)
+  private func runs(_ text: PTXText) throws -> Bool {
+    let program = try context.makeProgram(name: "probe_fill", binary: text.bytes, source: Self.source)
     let y = try context.makeBuffer(byteCount: 32 * 4)
     try context.launch(
       try program.kernel("probe_fill"), [.buffer("y", y), .float("value", 3)], global: (32, 1, 1),
@@ -43,23 +39,5 @@ extension DeviceProbe {
 
   private func refusal(_ message: String) -> RetortError {
     RetortError(.unsupported, message, remedy: "Nothing to do: kernels are built from source.")
-  }
-
-  /// What follows `.target` up to a comma, blank or the line's end.
-  static func target(_ ptx: String) -> String {
-    guard let start = ptx.firstRange(of: ".target ")?.upperBound else { return "" }
-    return String(ptx[start...].prefix { $0 != "," && !$0.isWhitespace })
-  }
-
-  /// The same text for `sm_90a`.
-  static func retargeted(_ ptx: String) -> String {
-    guard let start = ptx.firstRange(of: ".target ")?.upperBound else { return ptx }
-    return ptx[..<start] + "sm_90a" + ptx[start...].dropFirst(target(ptx).count)
-  }
-
-  /// The same text with a `wgmma.fence` before the first return.
-  static func withFence(_ ptx: String) -> String {
-    guard let place = ptx.firstRange(of: "ret;")?.lowerBound else { return ptx }
-    return ptx[..<place] + "wgmma.fence.sync.aligned;\n" + ptx[place...]
   }
 }

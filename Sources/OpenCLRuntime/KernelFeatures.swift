@@ -9,7 +9,29 @@ public struct KernelFeatures: Sendable, Hashable, Codable {
     case emulated
   }
 
+  /// NVIDIA's instructions of a warpgroup (`wgmma`), which only `sm_90a` has.
+  public enum WarpgroupInstructions: String, Sendable, Codable, CaseIterable {
+    case none
+    /// The compiler targets `sm_90a` where the undocumented option `-cl-nv-arch` says so.
+    case option
+    /// Written into the PTX that the compiler makes for `sm_90` (``PTXText``).
+    case rewritten
+    /// As plain OpenCL C, for tests.
+    case emulated
+
+    /// What a program with such instructions is built with.
+    public var buildOptions: String {
+      switch self {
+      case .none, .rewritten: ""
+      case .option: "-cl-nv-arch sm_90a -DWARPGROUP_DIRECT=1 "
+      case .emulated: "-DWARP_EMULATED=1 "
+      }
+    }
+  }
+
   public var warpInstructions: WarpInstructions
+  /// Proved by ``DeviceProbe/measure()``, not when a backend is opened: none where no one asked for that.
+  public var warpgroupInstructions: WarpgroupInstructions
   /// Work-items of the subgroups that kernels may ask for; empty where there are none.
   public var subgroupSizes: [Int]
   /// Arithmetic on `half` (cl_khr_fp16).
@@ -24,10 +46,12 @@ public struct KernelFeatures: Sendable, Hashable, Codable {
   public static let portable = KernelFeatures()
 
   public init(
-    warpInstructions: WarpInstructions = .none, subgroupSizes: [Int] = [], halfArithmetic: Bool = false,
-    registerFloats: Int = 16, integerDotProduct: Bool = false
+    warpInstructions: WarpInstructions = .none, warpgroupInstructions: WarpgroupInstructions = .none,
+    subgroupSizes: [Int] = [], halfArithmetic: Bool = false, registerFloats: Int = 16,
+    integerDotProduct: Bool = false
   ) {
     self.warpInstructions = warpInstructions
+    self.warpgroupInstructions = warpgroupInstructions
     self.subgroupSizes = subgroupSizes
     self.halfArithmetic = halfArithmetic
     self.registerFloats = registerFloats

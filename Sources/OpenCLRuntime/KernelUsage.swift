@@ -43,10 +43,15 @@ extension OpenCLProgram {
     return verboseReport.withLock { known in
       if let known { return known }
       var report: [String: AssemblerReport.Entry] = [:]
-      let options = options + " -cl-nv-verbose"
-      if let built = try? Self.build(
-        name: name, source: source, options: options, context: context, device: device)
-      {
+      let verbose = " -cl-nv-verbose"
+      let built =
+        if let rewritten {
+          try? Self.build(name: name, binary: rewritten, options: verbose, context: context, device: device)
+        } else {
+          try? Self.build(
+            name: name, source: source, options: options + verbose, context: context, device: device)
+        }
+      if let built {
         report = AssemblerReport.parse(Self.buildLog(built, device))
         clReleaseProgram(built)
       }

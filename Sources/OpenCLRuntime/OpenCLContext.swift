@@ -232,12 +232,19 @@ public final class OpenCLContext: @unchecked Sendable {
   // MARK: Programs and launches
 
   /// Builds a program, or takes one that is built.
-  public func makeProgram(name: String, source: String, options: String = "") throws -> OpenCLProgram {
+  ///
+  /// - Parameter rewrites: makes instructions of `sm_90a` of the comments that hold them in the driver's PTX.
+  /// - Throws: `kernelBuildFailed` with the build log; `unsupported` where the PTX cannot be rewritten.
+  public func makeProgram(name: String, source: String, options: String = "", rewrites: Bool = false) throws
+    -> OpenCLProgram
+  {
     let build = { [handle, device, cache] in
       try OpenCLProgram(
-        name: name, source: source, options: options, context: handle, device: device, cache: cache)
+        name: name, source: source, options: options, rewrites: rewrites, context: handle, device: device,
+        cache: cache)
     }
-    return try shared?.program(options: options, source: source, build) ?? build()
+    // Drivers that share programs give no PTX.
+    return try rewrites ? build() : shared?.program(options: options, source: source, build) ?? build()
   }
 
   /// Builds a program from a binary made for this device; `source` tells the kernels' arguments.

@@ -11,33 +11,50 @@ public final class OpenCLProgram: @unchecked Sendable {
   let source: String
   /// NVIDIA's words on each kernel, once they have been asked for.
   let verboseReport = Mutex<[String: AssemblerReport.Entry]?>(nil)
+  /// The PTX that it was loaded from, where that was rewritten.
+  let rewritten: [UInt8]?
   private let handle: cl_program
   private let signatures: [String: KernelSignature]
 
   /// Builds `source` with `options`, or takes the cached binary.
   ///
-  /// - Throws: `kernelBuildFailed` with the build log.
+  /// - Parameter rewrites: loads the program from the PTX that the driver makes of it, with instructions of `sm_90a`
+  ///   where comments hold them (``PTXText``).
+  /// - Throws: `kernelBuildFailed` with the build log; `unsupported` where the PTX cannot be rewritten.
   init(
-    name: String, source: String, options: String, context: cl_context, device: OpenCLDevice,
-    cache: BinaryCache
+    name: String, source: String, options: String, rewrites: Bool = false, context: cl_context,
+    device: OpenCLDevice, cache: BinaryCache
   ) throws {
     self.name = name
     self.options = options
     self.source = source
     signatures = KernelSignature.parse(source)
-    let key = BinaryCache.key([
-      device.platformName, device.platformVersion, device.name, device.version, device.driverVersion, options,
-      source,
-    ])
+    let key = BinaryCache.key(
+      [
+        device.platformName, device.platformVersion, device.name, device.version, device.driverVersion,
+        options, source,
+      ] + (rewrites ? ["rewritten \(PTXText.revision)"] : []))
     if let binary = cache.load(key),
       let program = Self.build(binary: binary, options: options, context: context, device: device)
     {
       handle = program
       wasCached = true
+      rewritten = rewrites ? binary : nil
       return
     }
-    handle = try Self.build(name: name, source: source, options: options, context: context, device: device)
     wasCached = false
+    let built = try Self.build(
+      name: name, source: source, options: options, context: context, device: device)
+    if rewrites {
+      defer { clReleaseProgram(built) }
+      let text = try PTXText(binary: Self.binary(built) ?? []).withInstructionsOfSM90a().bytes
+      handle = try Self.build(name: name, binary: text, context: context, device: device)
+      rewritten = text
+      cache.store(text, key: key)
+      return
+    }
+    handle = built
+    rewritten = nil
     // Some drivers compile anew what they are asked for, so nothing is asked without a place for it.
     if cache.folder != nil, let binary = Self.binary(handle) { cache.store(binary, key: key) }
   }
@@ -51,6 +68,7 @@ public final class OpenCLProgram: @unchecked Sendable {
     options = ""
     signatures = KernelSignature.parse(source)
     wasCached = false
+    rewritten = nil
     handle = try Self.build(name: name, binary: binary, context: context, device: device)
   }
 
@@ -119,8 +137,8 @@ public final class OpenCLProgram: @unchecked Sendable {
     return program
   }
 
-  private static func build(
-    name: String, binary: [UInt8], context: cl_context, device: OpenCLDevice
+  static func build(
+    name: String, binary: [UInt8], options: String = "", context: cl_context, device: OpenCLDevice
   ) throws -> cl_program {
     var handle: cl_device_id? = device.handle
     var status: cl_int = 0
@@ -132,7 +150,7 @@ public final class OpenCLProgram: @unchecked Sendable {
     guard let program, status == CL_SUCCESS else {
       throw OpenCLStatus.error(status, "clCreateProgramWithBinary", field: name)
     }
-    let built = clBuildProgram(program, 1, &handle, "", nil, nil)
+    let built = clBuildProgram(program, 1, &handle, options, nil, nil)
     guard built == CL_SUCCESS else {
       let log = buildLog(program, device)
       clReleaseProgram(program)

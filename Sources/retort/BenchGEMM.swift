@@ -12,8 +12,8 @@ struct BenchGEMM: ParsableCommand {
     discussion: """
       'matmul' multiplies with stored weights, as models do; 'product' takes the three forms of training. The peak is \
       what chains of multiply-adds on registers reach on the device (with --precision bf16 on NVIDIA's GPUs: what \
-      mma.sync reaches), measured before and after every run and for as long. For --backend cpu it is that of the \
-      first OpenCL device that is a processor.
+      mma.sync reaches, which wgmma may exceed), measured before and after every run and for as long. For \
+      --backend cpu it is that of the first OpenCL device that is a processor.
 
       Example: retort bench gemm --backend opencl --sizes 1024,2048,4096
       """)
@@ -47,7 +47,9 @@ struct BenchGEMM: ParsableCommand {
     let backend = try options.makeTrainingBackend()
     let meter = try Meter(backend, device: options.device?.single(), precision)
     let lines = try sizes.flatMap { try Self.measure($0, precision.dtype, repeats: repeats, backend, meter) }
-    try report(lines, meter)
+    let gpu = backend as? OpenCLBackend
+    let alike = gpu?.canMultiplyOnWarpgroups == true ? try gpu?.warpgroupsAddAsWarps() : nil
+    try report(lines, meter, alike)
   }
 
   /// The arithmetic beside which products are measured: the backend's device's, or that of the first processor.
@@ -121,16 +123,36 @@ struct BenchGEMM: ParsableCommand {
           name: "weight", dtype: .f32, shape: [n, n], file: "memory",
           bytes: { UnsafeRawBufferPointer(stored.values) })
       ], compute: precision == .f32 ? .f32 : .bf16)
-    func product(_ transposeA: Bool, _ transposeB: Bool) throws -> Tensor {
-      try backend.product(
-        x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil, precision: precision)
+    var forms: [(String, () throws -> Tensor)] = [("matmul", { try backend.matmul(x, weight, bias: nil) })]
+    let products = [("x Wᵀ", false, true), ("dY W", false, false), ("dYᵀ x", true, false)]
+    for (name, transposeA, transposeB) in products {
+      forms.append(
+        (
+          "product \(name)",
+          {
+            try backend.product(
+              x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil,
+              precision: precision)
+          }
+        ))
     }
-    return [
-      ("matmul", { try backend.matmul(x, weight, bias: nil) }),
-      ("product x Wᵀ", { try product(false, true) }),
-      ("product dY W", { try product(false, false) }),
-      ("product dYᵀ x", { try product(true, false) }),
-    ]
+    guard precision == .bf16, let gpu = backend as? OpenCLBackend, gpu.canMultiplyOnWarpgroups else {
+      return forms
+    }
+    // The other of the tensor cores' two ways.
+    let other = !gpu.multipliesOnWarpgroups(precision)
+    for (name, transposeA, transposeB) in products {
+      forms.append(
+        (
+          "product \(name), \(other ? "wgmma" : "mma")",
+          {
+            try gpu.product(
+              x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil,
+              precision: precision, onWarpgroups: other)
+          }
+        ))
+    }
+    return forms
   }
 
   private static func seconds(_ backend: any Backend, _ count: Int, _ body: () throws -> Tensor) throws
@@ -142,7 +164,8 @@ struct BenchGEMM: ParsableCommand {
     return max(1e-9, Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9)
   }
 
-  private func report(_ lines: [Line], _ meter: Meter?) throws {
+  /// - Parameter alike: whether `wgmma` adds as `mma.sync` does, where there are both.
+  private func report(_ lines: [Line], _ meter: Meter?, _ alike: Bool?) throws {
     let peak = meter.map { $0.isMatrix ? "mma.sync bf16" : "f32" }
     if options.json {
       var object: [String: Any] = [
@@ -152,17 +175,19 @@ struct BenchGEMM: ParsableCommand {
           return fields
         }
       ]
+      object["wgmma_adds_as_mma"] = alike
       object["peak"] = peak
       object["peak_gflops"] = meter?.best
       return Output.write(try Output.json(object))
     }
-    Output.write("product              size   GFLOP/s   of the peak then\n")
+    Output.write("product                  size   GFLOP/s   of the peak then\n")
     for line in lines {
       let share = line.share.map { String(format: "%.0f%%", $0 * 100) } ?? "–"
       Output.write(
-        line.name.padding(toLength: 18, withPad: " ", startingAt: 0)
+        line.name.padding(toLength: 22, withPad: " ", startingAt: 0)
           + String(format: "%7d %9.1f   ", line.size, line.gigaflops) + share + "\n")
     }
+    if let alike { Output.write("wgmma gives the bits of mma.sync: \(alike ? "yes" : "no")\n") }
     if let meter, let peak {
       Output.write(
         String(

@@ -62,6 +62,7 @@ struct DeviceTable {
       ("command buffers", model.commandBuffers ? "yes" : "no"),
       ("subgroup matrix", model.subgroupMatrix ? "yes" : "no"),
       ("warp instructions", model.features.warpInstructions.rawValue),
+      ("warpgroup instructions", model.features.warpgroupInstructions.rawValue),
     ]
     lines += model.instructions.map {
       ("  " + $0.name, Self.text($0.works) { $0 ? "runs" : "computes something else" })

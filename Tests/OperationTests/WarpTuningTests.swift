@@ -13,7 +13,8 @@ extension Operations {
     private static func emulated(_ tuning: Tuning? = nil) throws -> OpenCLBackend {
       try OpenCLBackend(
         device: OpenCLPlatforms.devices()[0], family: .gpu,
-        features: KernelFeatures(warpInstructions: .emulated), tuning: tuning)
+        features: KernelFeatures(warpInstructions: .emulated, warpgroupInstructions: .emulated),
+        tuning: tuning)
     }
 
     private static func parameters(_ text: String) throws -> KernelParameters {
@@ -38,6 +39,9 @@ extension Operations {
       }
       #expect(tuning[.productWarp, "medium"].description == "WARPS_M=1 WARPS_N=2")
       #expect(tuning[.productWarp, "large"].description == "WARPS_M=2 WARPS_N=4")
+      #expect(tuning[.productWarpgroup, "medium"].description == "BAND=8 WARPGROUPS=2")
+      #expect(tuning[.productWarpgroup, "large"].description == "BAND=8 WARPGROUPS=4")
+      #expect(tuning[.productWarpgroupChoice].description == "WGMMA=0")
       #expect(tuning[.attentionWarp].description == "KEYS=64 SPLIT=256")
       #expect(tuning[.attentionWarpGroups].description == "DIRECT_GROUPS=2 QUERIES=64")
       let places = [(2048, 2040, "large"), (2048, 1920, "medium"), (65, 16384, "large"), (65, 45, "medium")]
@@ -80,6 +84,10 @@ extension Operations {
       Choices(
         kernel: .productWarp, shapeClass: "medium",
         choices: ["WARPS_M=4 WARPS_N=2", "WARPS_M=1 WARPS_N=8"], areAll: false),
+      Choices(
+        kernel: .productWarpgroup, shapeClass: "medium",
+        choices: ["BAND=16 WARPGROUPS=4", "BAND=4 WARPGROUPS=1", "BAND=8 WARPGROUPS=2"]),
+      Choices(kernel: .productWarpgroupChoice, shapeClass: "any", choices: ["WGMMA=1", "WGMMA=0"]),
       Choices(
         kernel: .attentionWarpGroups, shapeClass: "any",
         choices: [
@@ -150,6 +158,7 @@ extension Operations {
         (.matmulWarp, .matmulMMA, ["WARPS_N", "WARPS_X", "WARP_ROWS", "STAGES"]),
         (.matmulWarpRows, .matmulMMA, ["COLUMN_TILES", "AHEAD"]),
         (.productWarp, .productMMA, ["WARPS_M", "WARPS_N"]),
+        (.productWarpgroup, .productWGMMA, ["WARPGROUPS"]),
         (.attentionWarp, .attentionMMA, ["KEYS"]), (.attentionWarpGroups, .attentionMMA, ["QUERIES"]),
       ]
       for (kernel, source, names) in kernels {

@@ -81,6 +81,8 @@ public struct TunableKernel: Sendable {
   public let family: KernelFamily
   /// Whether only devices with a warp's instructions run it.
   public let needsWarps: Bool
+  /// Whether only devices with a warpgroup's instructions run it.
+  public let needsWarpgroups: Bool
   public let parameters: [TunableParameter]
   /// Shapes with parameters of their own. Where a parameter changes bits, no class may tell row counts apart.
   public let classes: [String]
@@ -90,14 +92,15 @@ public struct TunableKernel: Sendable {
   public let trial: @Sendable (OpenCLBackend, _ shapeClass: String) throws -> TuningTrial
 
   public init(
-    _ name: String, family: KernelFamily, needsWarps: Bool = false, parameters: [TunableParameter],
-    classes: [String] = ["any"],
+    _ name: String, family: KernelFamily, needsWarps: Bool = false, needsWarpgroups: Bool = false,
+    parameters: [TunableParameter], classes: [String] = ["any"],
     objection: @escaping @Sendable (KernelParameters, OpenCLDevice) -> String? = { _, _ in nil },
     trial: @escaping @Sendable (OpenCLBackend, String) throws -> TuningTrial
   ) {
     self.name = name
     self.family = family
     self.needsWarps = needsWarps
+    self.needsWarpgroups = needsWarpgroups
     self.parameters = parameters
     self.classes = classes
     self.objection = objection
@@ -109,13 +112,14 @@ public struct TunableKernel: Sendable {
     .attentionCPU, .attentionGPU, .elementwiseCPU, .elementwiseGPU, .encoderAttentionGPU, .matmulColumns,
     .matmulTile, .normsGPU, .productCPU,
     // Which tiles a result gets is tried with those that were found before.
-    .matmulWarp, .matmulWarpRows, .matmulWarpChoice, .productWarp, .productWarpChoice, .attentionWarp,
-    .attentionWarpGroups,
+    .matmulWarp, .matmulWarpRows, .matmulWarpChoice, .productWarp, .productWarpChoice,
+    .productWarpgroup, .productWarpgroupChoice, .attentionWarp, .attentionWarpGroups,
   ]
 
   /// Whether a device of this class and with these features runs it.
   func runs(_ family: KernelFamily, _ features: KernelFeatures) -> Bool {
     self.family == family && (!needsWarps || features.warpInstructions != .none)
+      && (!needsWarpgroups || features.warpgroupInstructions != .none)
   }
 
   var changesBits: Bool { parameters.contains { $0.changesBits } }

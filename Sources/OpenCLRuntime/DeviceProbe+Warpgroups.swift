@@ -1,0 +1,75 @@
+import Basics
+import Kernels
+
+/// Hopper's `wgmma`, by each way in which a driver may take it.
+extension DeviceProbe {
+  typealias WarpgroupWay = (
+    way: KernelFeatures.WarpgroupInstructions, instruction: DeviceModel.Instruction
+  )
+
+  /// Tries the ways in order, the simplest first; each in a context of its own, which a fault may spoil.
+  func probeWarpgroups() -> [WarpgroupWay] {
+    [(.option, "wgmma, -cl-nv-arch"), (.rewritten, "wgmma, rewritten PTX")].map { way, name in
+      let works = Probed {
+        // Not from the cache: what an earlier driver made may no longer be what this one makes.
+        try Self.multipliesOnWarpgroups(
+          OpenCLContext(device: device, cache: BinaryCache(folder: nil)), way)
+      }
+      return (way, DeviceModel.Instruction(name: name, works: works))
+    }
+  }
+
+  /// Whether `product_wgmma` gives a product of whole numbers, which are exact, in all its elements: with more spans
+  /// than buffers, and rows, columns and terms that fill no tile.
+  ///
+  /// - Throws: what the driver says where it refuses the program.
+  static func multipliesOnWarpgroups(
+    _ context: OpenCLContext, _ way: KernelFeatures.WarpgroupInstructions
+  ) throws -> Bool {
+    let (m, n, k) = (70, 130, 200)
+    let a = (0..<m * k).map { Float(($0 * 5 + $0 / k * 3) % 13) - 6 }
+    let b = (0..<n * k).map { Float(($0 * 7 + $0 / k * 2) % 17) - 8 }
+    let spans = (k + 127) / 128 * 4
+    let left = try packed("product_wgmma_left", context, way, a, rows: m, k, tile: 16, pieces: 64 * spans)
+    let right = try packed("product_wgmma_right", context, way, b, rows: n, k, tile: 128, pieces: 512 * spans)
+    let y = try context.makeBuffer(byteCount: m * n * 4)
+    // Of a copy that never ends only results are missed, not the device.
+    let program = try context.makeProgram(
+      name: KernelSource.productWGMMA.name, source: KernelSource.productWGMMA.programText,
+      options: "-cl-std=CL1.2 -DWARPGROUPS=2 -DWARPGROUP_TRIES=100000 " + way.buildOptions,
+      rewrites: way == .rewritten)
+    try context.launch(
+      try program.kernel("product_wgmma"),
+      [
+        .buffer("left", left), .buffer("right", right), .buffer("bias", y), .uint("bias_offset", 0),
+        .int("has_bias", 0), .buffer("y", y), .uint("y_offset", 0), .uint("y_stride", UInt32(n)),
+        .int("accumulate", 0), .uint("m", UInt32(m)), .uint("n", UInt32(n)), .uint("spans", UInt32(spans)),
+      ], global: ((n + 127) / 128 * 256, 1, 1), local: (256, 1, 1))
+    var results = [Float](repeating: .nan, count: m * n)
+    try results.withUnsafeMutableBytes { try context.read(y, into: $0) }
+    return results.indices.allSatisfy { index in
+      let (i, j) = (index / n, index % n)
+      return results[index] == (0..<k).reduce(Float(0)) { $0 + a[i * k + $1] * b[j * k + $1] }
+    }
+  }
+
+  private static func packed(
+    _ kernel: String, _ context: OpenCLContext, _ way: KernelFeatures.WarpgroupInstructions,
+    _ values: [Float], rows: Int, _ k: Int, tile: Int, pieces: Int
+  ) throws -> OpenCLBuffer {
+    let tiles = (rows + tile - 1) / tile
+    let x = try context.makeBuffer(byteCount: values.count * 4)
+    try values.withUnsafeBytes { try context.write($0, to: x) }
+    let result = try context.makeBuffer(byteCount: tiles * pieces * 16)
+    let program = try context.makeProgram(
+      name: KernelSource.packWGMMA.name, source: KernelSource.packWGMMA.programText,
+      options: "-cl-std=CL1.2 " + (way == .emulated ? way.buildOptions : ""))
+    try context.launch(
+      try program.kernel(kernel),
+      [
+        .buffer("x", x), .uint("offset", 0), .uint("row_step", UInt32(k)), .uint("term", 1),
+        .buffer("packed", result), .uint("rows", UInt32(rows)), .uint("K", UInt32(k)),
+      ], global: (pieces, tiles, 1))
+    return result
+  }
+}
