@@ -41,6 +41,8 @@ public struct DistillationSettings: Sendable, Hashable, Codable {
   public var seed: UInt64 = 1
   public var compute = "bf16"
   public var backend = ""
+  /// The backend's launch parameters on which bits depend.
+  public var kernelParameters: String?
   public var evaluateEvery: Int?
   public var patience: Int?
   public var watch = Metric.auc.rawValue
@@ -55,6 +57,7 @@ public struct DistillationSettings: Sendable, Hashable, Codable {
     case student, losses, weights, temperature, epochs, batch, schedule, dropout, clip, seed, compute, backend
     case patience, watch, limit, aspects, inputs
     case baseModel = "base_model"
+    case kernelParameters = "kernel_parameters"
     case calibratesTeacher = "calibrate_teacher"
     case teacherCalibration = "teacher_calibration"
     case batchTokens = "batch_tokens"
@@ -143,6 +146,7 @@ public final class DistillationRun {
     settings.aspects = shape.aspects
     settings.teacherCalibration = data.calibration
     settings.backend = backend.device.backend
+    settings.kernelParameters = try backend.bitChangingParameters()
     settings.trainFiles = zip(files.train, data.files).map {
       DistillationSettings.Input(path: $0, sha256: $1.sha256, rows: $1.pairs)
     }
@@ -269,7 +273,7 @@ public final class DistillationRun {
   }
 
   /// What the numbers depend on beside the trainer's own options.
-  private func bound() throws -> [String: String] {
+  func bound() throws -> [String: String] {
     var facts = [
       "student": settings.student.rawValue, "losses": settings.losses.sorted().joined(separator: ","),
       "weights": LossTerm.allCases.map { "\(trainer.settings.weight($0))" }.joined(separator: ","),
@@ -283,6 +287,7 @@ public final class DistillationRun {
       "tokenizer": tokenizerHash, "train": data.files.map(\.sha256).joined(separator: ","),
       "limit": settings.limit.map { "\($0)" } ?? "none",
     ]
+    facts["kernel_parameters"] = settings.kernelParameters
     for (name, input) in settings.inputs { facts[name] = input.sha256 }
     return facts
   }

@@ -50,6 +50,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   public var freeMemoryBytes: Int { max(0, context.device.memoryBytes - context.memoryUse.liveBytes) }
 
+  public func bitChangingParameters() throws -> String? { try tuning.changedBits(family) }
+
   /// Opens a context on `device`; kernels are built when first used.
   ///
   /// - Parameter features: what variants may use, by default what the device has: on NVIDIA a probe's result, made

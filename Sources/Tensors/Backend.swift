@@ -10,6 +10,9 @@ public protocol Backend: AnyObject, Sendable {
   var device: DeviceDescription { get }
   /// Bytes that could still be allocated, as far as the device tells.
   var freeMemoryBytes: Int { get }
+  /// Launch parameters that change the bits of results and differ from those that every device starts with, in words;
+  /// nil where there are none. Work that is to go on to the same bits keeps them with its settings.
+  func bitChangingParameters() throws -> String?
 
   // MARK: Memory
 
@@ -139,6 +142,7 @@ public struct DeviceDescription: Sendable, Hashable {
 }
 
 extension Backend {
+  public func bitChangingParameters() throws -> String? { nil }
   public func checkCache(_ type: CacheType, headDim: Int) throws {}
   public func cacheType(_ compute: ComputeMode, headDim: Int) -> CacheType { compute == .f32 ? .f32 : .f16 }
 }

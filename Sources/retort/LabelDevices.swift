@@ -55,9 +55,7 @@ struct LabelDevices {
 
   /// Tuned launch parameters on which the bits of results depend; nil where they are as every device has them.
   func kernelParameters() throws -> String? {
-    let texts = try sessions.compactMap { session in
-      try (session.backend as? OpenCLBackend).flatMap { try $0.tuning.changedBits($0.family) }
-    }
+    let texts = try sessions.compactMap { try $0.backend.bitChangingParameters() }
     return texts.isEmpty ? nil : Set(texts).sorted().joined(separator: "; ")
   }
 

@@ -1,8 +1,11 @@
 import Basics
-import Distillation
 import Foundation
+import OpenCLBackend
+import OpenCLRuntime
 import Relevance
 import Testing
+
+@testable import Distillation
 
 /// What a run refuses, and that nothing is lost by it.
 @Suite(.serialized) struct BadRunTests {
@@ -13,6 +16,21 @@ import Testing
       contents[name] = try? Data(contentsOf: URL(fileURLWithPath: folder + "/" + name))
     }
     return contents
+  }
+
+  /// A device's launch parameters may change between a run's start and its end.
+  @Test func launchParametersOnWhichBitsDependBelongToTheRunsSettings() throws {
+    let tiny = try TinyRun()
+    let device = try OpenCLPlatforms.devices()[0]
+    var tuning = try Tuning.of(device, userFolder: nil)
+    for (group, expected) in [(512, "norms.gpu any GROUP=512"), (128, nil)] {
+      tuning[.normsGPU] = KernelParameters(["GROUP": group])
+      let backend = try OpenCLBackend(device: device, family: .gpu, features: .portable, tuning: tuning)
+      let run = try tiny.run(tiny.settings(.interaction), on: backend)
+      #expect(run.settings.kernelParameters == expected)
+      #expect(try run.bound()["kernel_parameters"] == expected)
+    }
+    #expect(try tiny.run(tiny.settings(.interaction)).settings.kernelParameters == nil)
   }
 
   @Test func numbersOutOfRangeAreRefusedByName() throws {

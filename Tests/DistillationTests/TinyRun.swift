@@ -83,13 +83,14 @@ final class TinyRun {
 
   func run(
     _ settings: DistillationSettings, train: [String] = ["train.jsonl"], teacher: String? = "teacher.jsonl",
-    dev: String? = "dev.jsonl", labels: LabelSet = .standard, output: String = "student"
+    dev: String? = "dev.jsonl", labels: LabelSet = .standard, output: String = "student",
+    on other: (any TrainingBackend)? = nil
   ) throws -> DistillationRun {
     try DistillationRun(
       settings, labels: labels,
       files: DistillationRun.Files(
         initial: model, train: train.map(path), teacher: teacher.map(path), dev: dev.map(path)),
-      folder: path(output), on: backend)
+      folder: path(output), on: other ?? backend)
   }
 
   /// Trains to the end, or to a step that it is interrupted after.
