@@ -27,6 +27,7 @@ struct TunedValues {
     let productLargeFrom: Int
     let attention: KernelParameters
     let attentionGroups: KernelParameters
+    let encoder: EncoderWarpShapes
 
     init(_ tuning: Tuning) {
       matmulTiles = MatMulWarpClass.tiles.map { MatMulWarpTiles(tuning[.matmulWarp, $0]) }
@@ -36,6 +37,7 @@ struct TunedValues {
       productLargeFrom = tuning[.productWarpChoice]["LARGE_FROM"]
       attention = tuning[.attentionWarp]
       attentionGroups = tuning[.attentionWarpGroups]
+      encoder = EncoderWarpShapes(tuning)
     }
   }
 

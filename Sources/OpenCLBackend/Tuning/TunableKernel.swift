@@ -110,7 +110,7 @@ public struct TunableKernel: Sendable {
     .matmulTile, .normsGPU, .productCPU,
     // Which tiles a result gets is tried with those that were found before.
     .matmulWarp, .matmulWarpRows, .matmulWarpChoice, .productWarp, .productWarpChoice, .attentionWarp,
-    .attentionWarpGroups,
+    .attentionWarpGroups, .encoderAttentionWarp, .encoderAttentionGradientWarp,
   ]
 
   /// Whether a device of this class and with these features runs it.
