@@ -2,6 +2,12 @@
 extension KernelSource {
   public static let attentionMMA = KernelSource(
     "attention_mma", PackageResources.attention_mma_opencl, after: [.warp])
+  public static let encoderAttentionMMA = KernelSource(
+    "encoder_attention_mma", PackageResources.encoder_attention_mma_opencl, after: [.warp, .encoderTile])
+  public static let encoderAttentionGradientMMA = KernelSource(
+    "encoder_attention_gradient_mma", PackageResources.encoder_attention_gradient_mma_opencl,
+    after: [.warp, .encoderTile])
+  public static let encoderTile = KernelSource("encoder_tile", PackageResources.encoder_tile_opencl)
   public static let matmulMMA = KernelSource(
     "matmul_mma", PackageResources.matmul_mma_opencl, after: [.blockFormats, .warp, .mmaWeights])
   public static let mmaWeights = KernelSource("mma_weights", PackageResources.mma_weights_opencl)

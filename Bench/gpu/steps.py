@@ -16,7 +16,7 @@ SCALES = {
         "prompt": 2048, "generate": 64, "decode_prompt": 512, "batch": "1,32", "step_tokens": 2048, "pairs": 128, "label_batch": 64,
         "max_tokens": 128, "train_steps": 50, "train_batch": 32, "train_length": 128,
         "models": ["smollm2-135m", "qwen2.5-coder-1.5b"], "check": [],
-        "tune": ["--family", "matmul_mma,product_mma,product_wgmma,attention_mma", "--budget", 60],
+        "tune": ["--family", "matmul_mma,product_mma,product_wgmma,attention_mma,encoder_attention_", "--budget", 60],
     },
     # The same steps in seconds each, to rehearse the script on a processor.
     "small": {

@@ -94,9 +94,15 @@ def attention(arguments):
                       **rates(seconds, 4 * sequences * length * heads * dim, size)})
     for sequences, length in pairs(arguments.encoder):
         query, key, value = (normal(sequences, 12, length, 32, dtype=dtype) for _ in "qkv")
+        flops = 4 * sequences * length * length * 384
         seconds = measure(lambda: F.scaled_dot_product_attention(query, key, value))
-        cases.append({"kind": "encoder", "sequences": sequences, "length": length,
-                      **rates(seconds, 4 * sequences * length * length * 384, 0)})
+        cases.append({"kind": "encoder", "sequences": sequences, "length": length, **rates(seconds, flops, 0)})
+        operands = [x.requires_grad_() for x in (query, key, value)]
+        with torch.enable_grad():
+            output = F.scaled_dot_product_attention(*operands)
+            slope = torch.ones_like(output)
+            seconds = measure(lambda: torch.autograd.grad(output, operands, slope, retain_graph=True))
+        cases.append({"kind": "encoder gradient", "sequences": sequences, "length": length, **rates(seconds, 2.5 * flops, 0)})
     return {"cases": cases}
 
 

@@ -44,7 +44,7 @@ extension DeviceCheck {
   }
 
   private static var attentionGradients: [CheckCase] {
-    [(DType.f32, false), (.f32, true), (.bf16, false)].map { precision, causal in
+    [(DType.f32, false), (.f32, true), (.bf16, false), (.bf16, true)].map { precision, causal in
       CheckCase(
         operation: EncoderAttentionGradient.name, detail: "\(precision.rawValue)\(causal ? ", causal" : "")",
         tolerance: precision == .f32 ? CheckCase.fine : 2 * CheckCase.coarse

@@ -121,7 +121,8 @@ extension OpenCLBackend {
     let y = try allocate(operation.outputShape, .f32)
     let sums = wantsLogSumExp ? try allocate(operation.logSumExpShape, .f32) : nil
     if family == .gpu {
-      try attendInBlocks(operation, query, key, value, scale: scale, causal: causal, batch, y, sums)
+      try attendInBlocks(
+        operation, query, key, value, scale: scale, causal: causal, precision: precision, batch, y, sums)
     } else if attendsInTiles(headDim: operation.headDim) {
       try attendInTiles(
         operation, FloatView(query), FloatView(key), FloatView(value), scale: scale, causal: causal, batch, y,

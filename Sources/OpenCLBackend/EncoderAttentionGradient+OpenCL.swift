@@ -5,7 +5,7 @@ import Tensors
 extension OpenCLBackend {
   /// The gradient of attention's queries, keys and values, in this order in one tensor of
   /// `[rows, (heads + 2 · kvHeads) · headDim]`, from its output's; `logSumExp` is the forward's. Products are in
-  /// Float32 whatever the precision.
+  /// Float32 whatever the precision, except where tensor cores multiply operands rounded to bfloat16.
   ///
   /// One pass over the blocks of queries and one over those of keys, so that no sum needs an atomic operation.
   ///
@@ -25,14 +25,26 @@ extension OpenCLBackend {
     let (g, o, sums) = (try FloatView(gradient), try FloatView(output), try FloatView(logSumExp))
     let joint = try allocate(operation.outputShape, .f32)
     guard forward.rows > 0 else { return joint }
-    if attendsInTiles(headDim: forward.headDim) {
-      try attentionGradientInTiles(
-        forward,
-        AttentionGradientOperands(query: q, key: k, value: v, gradient: g, output: o, sums: sums),
-        scale: scale, causal: causal, batch, joint)
-      try record(operation)
-      return joint
+    let operands = AttentionGradientOperands(query: q, key: k, value: v, gradient: g, output: o, sums: sums)
+    if attendsOnWarps(headDim: forward.headDim, precision) {
+      try attentionGradientOnWarps(forward, operands, scale: scale, causal: causal, batch, joint)
+    } else if attendsInTiles(headDim: forward.headDim) {
+      try attentionGradientInTiles(forward, operands, scale: scale, causal: causal, batch, joint)
+    } else {
+      try attentionGradientInBlocks(forward, operands, scale: scale, causal: causal, batch, joint)
     }
+    try record(operation)
+    return joint
+  }
+
+  /// The portable kernels of GPU-class devices, and of CPU-class ones for heads that are not whole register tiles.
+  private func attentionGradientInBlocks(
+    _ forward: EncoderAttention, _ operands: AttentionGradientOperands, scale: Float, causal: Bool,
+    _ batch: OpenCLPackedBatch, _ joint: Tensor
+  ) throws {
+    let (q, k, v) = (operands.query, operands.key, operands.value)
+    let (g, o, sums) = (operands.gradient, operands.output, operands.sums)
+    let heads = forward.heads
     let products = try FloatView(try allocate(forward.logSumExpShape, .f32)).buffer
 
     // Four tiles of rows fit the 32 KB of local memory that every device has.
@@ -68,7 +80,5 @@ extension OpenCLBackend {
         try kernel(name), arguments, global: (tile * count, tile * batch.blockCount, parts),
         local: (tile, tile, 1))
     }
-    try record(operation)
-    return joint
   }
 }

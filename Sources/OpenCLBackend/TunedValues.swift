@@ -30,6 +30,7 @@ struct TunedValues {
     let productOnWarpgroups: Bool
     let attention: KernelParameters
     let attentionGroups: KernelParameters
+    let encoder: EncoderWarpShapes
 
     init(_ tuning: Tuning) {
       matmulTiles = MatMulWarpClass.tiles.map { MatMulWarpTiles(tuning[.matmulWarp, $0]) }
@@ -43,6 +44,7 @@ struct TunedValues {
       productOnWarpgroups = tuning[.productWarpgroupChoice]["WGMMA"] == 1
       attention = tuning[.attentionWarp]
       attentionGroups = tuning[.attentionWarpGroups]
+      encoder = EncoderWarpShapes(tuning)
     }
   }
 

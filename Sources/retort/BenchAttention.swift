@@ -8,7 +8,8 @@ struct BenchAttention: ParsableCommand {
     commandName: "attention", abstract: "Time, arithmetic and bytes of attention alone.",
     discussion: """
       Prefill is causal attention of one whole text, decode one row of each of several sequences over its cache, \
-      encoder attention of several whole texts in both directions. FLOPs are those that the mask leaves.
+      encoder attention of several whole texts in both directions, forward as in training (with the log-sum-exp) and \
+      its gradient. FLOPs are those that the mask leaves.
 
       Example: retort bench attention --prefill 2048 --decode 32x2048 --encoder 32x128
       """)
@@ -43,7 +44,7 @@ struct BenchAttention: ParsableCommand {
     let texts = try Self.sizes(prefill, paired: false, "--prefill")
     let steps = try Self.sizes(decode, paired: true, "--decode")
     let packs = try Self.sizes(encoder, paired: true, "--encoder")
-    let backend = try options.withoutProfile.makeBackend()
+    let backend = try options.withoutProfile.makeTrainingBackend()
     let type = options.kvCache.type(.bf16, headDim: headDim, backend: backend)
     try backend.checkCache(type, headDim: headDim)
     var rows: [Row] = []
@@ -56,8 +57,9 @@ struct BenchAttention: ParsableCommand {
       rows.append(Row(kind: "decode", sequences: size.sequences, length: size.length, reading: reading))
     }
     for size in packs {
-      let reading = try packed(size.sequences, size.length, backend)
-      rows.append(Row(kind: "encoder", sequences: size.sequences, length: size.length, reading: reading))
+      for (kind, reading) in try packed(size.sequences, size.length, backend) {
+        rows.append(Row(kind: kind, sequences: size.sequences, length: size.length, reading: reading))
+      }
     }
     try report(rows, type, backend)
   }
@@ -110,17 +112,39 @@ struct BenchAttention: ParsableCommand {
     }
   }
 
-  private func packed(_ sequences: Int, _ length: Int, _ backend: any Backend) throws -> BenchClock.Reading {
+  /// Forward and gradient over queries, keys and values side by side, as a student's projection leaves them.
+  private func packed(_ sequences: Int, _ length: Int, _ backend: any TrainingBackend) throws -> [(
+    kind: String, BenchClock.Reading
+  )] {
     let (heads, headDim) = (12, 32)
+    let (width, scale) = (heads * headDim, 1 / Float(headDim).squareRoot())
     let ids = [[Int32]](repeating: [Int32](repeating: 1, count: length), count: sequences)
     let batch = try backend.prepare(PackedBatch(tokenIDs: ids))
-    let shape: Shape = [sequences * length, heads * headDim]
-    let x = try backend.upload(BenchClock.numbers(shape.count), shape: shape)
-    return try BenchClock().measure(backend) {
-      _ = try backend.encoderAttention(
-        query: x, key: x, value: x, heads: heads, scale: 1 / Float(headDim).squareRoot(), causal: false,
-        precision: .bf16, wantsLogSumExp: false, batch)
+    let shape: Shape = [sequences * length, 3 * width]
+    let joint = try backend.upload(BenchClock.numbers(shape.count), shape: shape)
+    let query = try joint.columns(0..<width)
+    let key = try joint.columns(width..<2 * width)
+    let value = try joint.columns(2 * width..<3 * width)
+    func attend() throws -> EncoderAttention.Output {
+      try backend.encoderAttention(
+        query: query, key: key, value: value, heads: heads, scale: scale, causal: false, precision: .bf16,
+        wantsLogSumExp: true, batch)
     }
+    let forward = try attend()
+    guard let logSumExp = forward.logSumExp else { return [] }
+    let clock = BenchClock()
+    return [
+      ("encoder", try clock.measure(backend) { _ = try attend() }),
+      (
+        "encoder gradient",
+        try clock.measure(backend) {
+          // The output stands for its own gradient: a tensor of that shape.
+          _ = try backend.encoderAttentionGradient(
+            forward.output, query: query, key: key, value: value, output: forward.output,
+            logSumExp: logSumExp, heads: heads, scale: scale, causal: false, precision: .bf16, batch)
+        }
+      ),
+    ]
   }
 
   private func report(_ rows: [Row], _ type: CacheType, _ backend: any Backend) throws {
@@ -140,7 +164,7 @@ struct BenchAttention: ParsableCommand {
       "\(backend.device.name), \(heads) heads over \(kvHeads) of \(headDim), cache \(type.rawValue)\n")
     for row in rows {
       let name = "\(row.kind) \(row.sequences) × \(row.length)"
-      Output.write(name.padding(toLength: 24, withPad: " ", startingAt: 0) + row.reading.text)
+      Output.write(name.padding(toLength: 32, withPad: " ", startingAt: 0) + row.reading.text)
     }
   }
 }

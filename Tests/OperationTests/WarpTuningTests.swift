@@ -44,6 +44,9 @@ extension Operations {
       #expect(tuning[.productWarpgroupChoice].description == "WGMMA=0")
       #expect(tuning[.attentionWarp].description == "KEYS=64 SPLIT=256")
       #expect(tuning[.attentionWarpGroups].description == "DIRECT_GROUPS=2 QUERIES=64")
+      #expect(tuning[.encoderAttentionWarp].description == "KEYS=64 QUERIES=64")
+      #expect(tuning[.encoderAttentionGradientWarp, "narrow"].description == "TILE=32 WARPS=4")
+      #expect(tuning[.encoderAttentionGradientWarp, "wide"].description == "TILE=16 WARPS=4")
       let places = [(2048, 2040, "large"), (2048, 1920, "medium"), (65, 16384, "large"), (65, 45, "medium")]
       for (rows, columns, shapeClass) in places {
         let largeFrom = tuning[.matmulWarpChoice]["LARGE_FROM"]
@@ -97,6 +100,16 @@ extension Operations {
       Choices(
         kernel: .attentionWarp, shapeClass: "any",
         choices: ["KEYS=32 SPLIT=128", "KEYS=64 SPLIT=1024"], areAll: false),
+      Choices(
+        kernel: .encoderAttentionWarp, shapeClass: "any",
+        choices: ["KEYS=32 QUERIES=32", "KEYS=64 QUERIES=128"],
+        areAll: false),
+      Choices(
+        kernel: .encoderAttentionGradientWarp, shapeClass: "narrow",
+        choices: ["TILE=16 WARPS=2", "TILE=32 WARPS=8"], areAll: false),
+      Choices(
+        kernel: .encoderAttentionGradientWarp, shapeClass: "wide", choices: ["TILE=32 WARPS=4"], areAll: false
+      ),
     ]
 
     @Test(arguments: choices)
@@ -160,6 +173,8 @@ extension Operations {
         (.productWarp, .productMMA, ["WARPS_M", "WARPS_N"]),
         (.productWarpgroup, .productWGMMA, ["WARPGROUPS"]),
         (.attentionWarp, .attentionMMA, ["KEYS"]), (.attentionWarpGroups, .attentionMMA, ["QUERIES"]),
+        (.encoderAttentionWarp, .encoderAttentionMMA, ["QUERIES", "KEYS"]),
+        (.encoderAttentionGradientWarp, .encoderAttentionGradientMMA, ["WARPS", "TILE"]),
       ]
       for (kernel, source, names) in kernels {
         let checked = source.text.split(separator: "\n").filter { $0.hasPrefix("// Check:") }.map(

@@ -113,7 +113,8 @@ public struct TunableKernel: Sendable {
     .matmulTile, .normsGPU, .productCPU,
     // Which tiles a result gets is tried with those that were found before.
     .matmulWarp, .matmulWarpRows, .matmulWarpChoice, .productWarp, .productWarpChoice,
-    .productWarpgroup, .productWarpgroupChoice, .attentionWarp, .attentionWarpGroups,
+    .productWarpgroup, .productWarpgroupChoice, .attentionWarp, .attentionWarpGroups, .encoderAttentionWarp,
+    .encoderAttentionGradientWarp,
   ]
 
   /// Whether a device of this class and with these features runs it.
