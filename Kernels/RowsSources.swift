@@ -8,7 +8,8 @@ extension KernelSource {
     "add_rms_norm", PackageResources.add_rms_norm_opencl, after: rowPieces)
   public static let columnSums = KernelSource(
     "column_sums", PackageResources.column_sums_opencl, after: rowPieces)
-  public static let dropout = KernelSource("dropout", PackageResources.dropout_opencl, after: rowPieces)
+  public static let dropout = KernelSource(
+    "dropout", PackageResources.dropout_opencl, after: rowPieces + [.dropoutDraws])
   public static let embedding = KernelSource(
     "embedding", PackageResources.embedding_opencl, after: [.blockFormats])
   public static let embeddingSum = KernelSource(

@@ -29,7 +29,7 @@ kernel void gelu_gradient(global const float *g, uint g_offset, uint g_stride, g
     // Beyond 14 the bell is 0 in Float32, and the square must not overflow.
     const real size = fabs(v);
     const real b = select(size, splat(14.0f), size > splat(14.0f));
-    const real bell = exp_real(splat(-0.5f) * b * b);
+    const real bell = power_of_two(splat(-0.72134752044448170f) * b * b);
     const real tail = normal_tail(size, bell);
     const real slope = b * splat(0.3989422804014327f) * bell;
     const real r = select(splat(1.0f) - tail + slope, tail - slope, v < splat(0.0f));
