@@ -8,7 +8,8 @@ extension KernelSource {
     "add_rms_norm", PackageResources.add_rms_norm_opencl, after: rowPieces)
   public static let columnSums = KernelSource(
     "column_sums", PackageResources.column_sums_opencl, after: rowPieces)
-  public static let dropout = KernelSource("dropout", PackageResources.dropout_opencl, after: rowPieces)
+  public static let dropout = KernelSource(
+    "dropout", PackageResources.dropout_opencl, after: rowPieces + [.dropoutDraws])
   public static let embedding = KernelSource(
     "embedding", PackageResources.embedding_opencl, after: [.blockFormats])
   public static let embeddingSum = KernelSource(
@@ -37,6 +38,11 @@ extension KernelSource {
     "mean_pool_gradient", PackageResources.mean_pool_gradient_opencl, after: rowPieces)
   public static let ordinalLogits = KernelSource("ordinal_logits", PackageResources.ordinal_logits_opencl)
   public static let randomWeights = KernelSource("random_weights", PackageResources.random_weights_opencl)
+  public static let residualNorm = KernelSource(
+    "residual_norm", PackageResources.residual_norm_opencl, after: rowPieces + [.dropoutDraws])
+  public static let residualNormGradient = KernelSource(
+    "residual_norm_gradient", PackageResources.residual_norm_gradient_opencl,
+    after: rowPieces + [.dropoutDraws])
   public static let rmsNorm = KernelSource("rms_norm", PackageResources.rms_norm_opencl, after: rowPieces)
   public static let rmsNormGradient = KernelSource(
     "rms_norm_gradient", PackageResources.rms_norm_gradient_opencl, after: rowPieces)

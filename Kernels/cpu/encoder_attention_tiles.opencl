@@ -4,241 +4,367 @@
 //   q, gradient  [rows, heads · DIM] float, rows *_stride elements apart, from element *_offset
 //   k, v         [rows, heads / shared · DIM] float, the same
 //   output, sums [rows, heads · DIM] and [rows, heads] float, the same: the forward's results
-//   tiles        [tiles, 4] int: first row of up to QUERIES rows, first row of their sequence and its end, and the
-//                sequence's first block
-//   blocks       [blocks, 2] int: first row of up to 32 rows, end of their sequence
-//   packed       [blocks, heads / shared, 32 / TILE_COLUMNS, DIM, TILE_COLUMNS] float: rows of k or v turned, so
-//                that a vector holds as many rows; zero from the end on
-//   sequences    [sequences, 3] int: first row, end, first block
+//   parts        [parts, 4] int: first of up to QUERIES rows and their end, first row of their sequence and its end
+//   sequences    [sequences, 2] int: first row and end
 //   y            [rows, heads · DIM] float, packed
 //   log_sum_exp  [rows, heads] float: ln Σ exp(scale · q·k), written where wants_sums is 1
 //   result       [rows, (heads + 2 · heads / shared) · DIM] float, packed: dq, dk, dv side by side
-// Order, which depends on the sequence alone: forward, a softmax over SPAN keys at a time, spans from the sequence's
-// first row on; backward, by query heads, rows in blocks of QUERIES_BACK, and for them keys in spans.
-// Launch: encoder_attention_turn (heads / shared, blocks), encoder_attention_tiles (heads, tiles),
-// encoder_attention_tiles_gradient (heads / shared, sequences) items, groups of 1. DIM is a multiple of TILE_COLUMNS.
-// vector_math with VEC 16 and register_tile come before.
-#define QUERIES 12u
-#define QUERIES_BACK 48u
-// A multiple of QUERIES_BACK and of 32.
-#define SPAN 96u
-// Between rows of weights; not a power of two, so that rows do not meet in the cache.
-#define PITCH (SPAN + 16)
+// Order, which depends on the sequence alone: SPAN keys at a time, from the sequence's first row on; forward, a softmax
+// over each span; backward, for each span by query heads, rows in blocks of QUERIES_BACK.
+// Rows of a head lie kilobytes apart: an item copies a span's, so that tiles read memory in order, and asks for those
+// of the head that comes next. Exponentials are powers of two: scores are multiplied by log₂ e with the scale.
+// Launch: encoder_attention_tiles (heads, parts), encoder_attention_tiles_gradient (heads / shared, sequences) items,
+// groups of 1. DIM is a multiple of TILE_COLUMNS. vector_math with VEC 16 and register_tile come before.
 
-kernel void encoder_attention_turn(global const float *x, uint x_offset, uint x_stride,
-                                   global const int *blocks, global float *packed) {
-  const uint head = get_global_id(0), heads = get_global_size(0);
-  const size_t block = get_global_id(1);
-  const int first = blocks[2 * block], count = min(32, blocks[2 * block + 1] - first);
-  global const float *source = x + x_offset + (size_t)first * x_stride + head * DIM;
-  global float *target = packed + (block * heads + head) * 32 * DIM;
-  for (int part = 0; part < 32; part += TILE_COLUMNS, target += DIM * TILE_COLUMNS) {
-    for (int r = 0; r < TILE_COLUMNS; ++r) {
-      const int row = part + r;
-      for (uint d = 0; d < DIM; ++d) {
-        target[d * TILE_COLUMNS + r] = row < count ? source[(size_t)row * x_stride + d] : 0.0f;
+// Multiples of TILE_ROWS.
+#define QUERIES 132
+#define QUERIES_BACK 48
+// A multiple of TILE_COLUMNS.
+#define SPAN (DIM > 128 ? 64 : 128)
+// Between rows of weights: room for a tile that reaches behind the span, and not a power of two, so that rows do not
+// meet in the cache.
+#define PITCH (SPAN + 16)
+#define LOG2_E 1.44269504088896341f
+#define LN_2 0.693147180559945309f
+
+#if LANES == 8
+typedef int8 whole_lanes;
+#define as_lanes(x) as_float8(x)
+#define as_whole_lanes(x) as_int8(x)
+#define LANE_NUMBERS ((int8)(0, 1, 2, 3, 4, 5, 6, 7))
+float lanes_sum(lanes x) {
+  const float4 a = x.lo + x.hi;
+  const float2 b = a.lo + a.hi;
+  return b.x + b.y;
+}
+float lanes_max(lanes x) {
+  const float4 a = fmax(x.lo, x.hi);
+  const float2 b = fmax(a.lo, a.hi);
+  return fmax(b.x, b.y);
+}
+#else
+typedef int16 whole_lanes;
+#define as_lanes(x) as_float16(x)
+#define as_whole_lanes(x) as_int16(x)
+#define LANE_NUMBERS VEC_LANES
+#define lanes_sum(x) sum_lanes(x)
+#define lanes_max(x) max_lanes(x)
+#endif
+
+DEFINE_POWER_OF_TWO(lanes_power_of_two, lanes, as_lanes, as_whole_lanes)
+
+// `count` rows of DIM numbers one after the other, times `factor`.
+void copy_rows(global const float *x, uint stride, int count, float factor, float *target) {
+  for (int r = 0; r < count; ++r) {
+    for (uint d = 0; d < DIM; d += LANES) {
+      store_lanes(load_lanes(0, x + (size_t)r * stride + d) * (lanes)(factor), 0, target + r * DIM + d);
+    }
+  }
+}
+
+void fetch_rows(global const float *x, uint stride, int count) {
+  for (int r = 0; r < count; ++r) {
+    for (uint d = 0; d < DIM; d += 16) FETCH_LINE(x + (size_t)r * stride + d);
+  }
+}
+
+// 8 rows of 8 numbers turned: pairs of rows, pairs of pairs, halves.
+#define TURN_LOAD(i) (i < count ? vload8(0, x + (size_t)i * stride) : (float8)(0.0f))
+#define TURN_PAIRS(a, b, low, high)                                                            \
+  const float8 low = (float8)(a.s0, b.s0, a.s1, b.s1, a.s4, b.s4, a.s5, b.s5);                 \
+  const float8 high = (float8)(a.s2, b.s2, a.s3, b.s3, a.s6, b.s6, a.s7, b.s7);
+#define TURN_FOURS(a, b, low, high)                                                            \
+  const float8 low = (float8)(a.s01, b.s01, a.s45, b.s45);                                     \
+  const float8 high = (float8)(a.s23, b.s23, a.s67, b.s67);
+#define TURN_HALVES(a, b, d)                                                                   \
+  vstore8((float8)(a.lo, b.lo), 0, target + d * TILE_COLUMNS);                                 \
+  vstore8((float8)(a.hi, b.hi), 0, target + (d + 4) * TILE_COLUMNS);
+
+void turn_8(global const float *x, uint stride, int count, float *target) {
+  const float8 x0 = TURN_LOAD(0), x1 = TURN_LOAD(1), x2 = TURN_LOAD(2), x3 = TURN_LOAD(3);
+  const float8 x4 = TURN_LOAD(4), x5 = TURN_LOAD(5), x6 = TURN_LOAD(6), x7 = TURN_LOAD(7);
+  TURN_PAIRS(x0, x1, a0, a1)
+  TURN_PAIRS(x2, x3, a2, a3)
+  TURN_PAIRS(x4, x5, a4, a5)
+  TURN_PAIRS(x6, x7, a6, a7)
+  TURN_FOURS(a0, a2, b0, b1)
+  TURN_FOURS(a1, a3, b2, b3)
+  TURN_FOURS(a4, a6, b4, b5)
+  TURN_FOURS(a5, a7, b6, b7)
+  TURN_HALVES(b0, b4, 0)
+  TURN_HALVES(b1, b5, 1)
+  TURN_HALVES(b2, b6, 2)
+  TURN_HALVES(b3, b7, 3)
+}
+
+// Rows turned, [count / TILE_COLUMNS, DIM, TILE_COLUMNS]: a vector holds a number of several rows. Rows from `count`
+// on are zero.
+void turn_rows(global const float *x, uint stride, int count, float *target) {
+  for (int part = 0; part < count; part += TILE_COLUMNS, target += DIM * TILE_COLUMNS) {
+    for (int r = 0; r < TILE_COLUMNS; r += 8) {
+      for (uint d = 0; d < DIM; d += 8) {
+        turn_8(x + (size_t)(part + r) * stride + d, stride, count - part - r, target + d * TILE_COLUMNS + r);
       }
     }
   }
 }
 
-// Turns TILE_ROWS rows of x to [DIM, TILE_ROWS], times `factor`; rows from `count` on are zero.
-void turn_rows(global const float *x, uint stride, int count, float factor, float *turned) {
-  for (int r = 0; r < TILE_ROWS; ++r) {
-    for (uint d = 0; d < DIM; ++d) {
-      turned[d * TILE_ROWS + r] = r < count ? x[(size_t)r * stride + d] * factor : 0.0f;
-    }
+// Scores of row r in its first seen + r · causal keys stay, the others become −∞.
+#define SCORE_HIDE(r)                                                                                    \
+  a##r = select((lanes)(-INFINITY), a##r, LANE_NUMBERS < (whole_lanes)(seen + r * causal - part));       \
+  b##r = select((lanes)(-INFINITY), b##r, LANE_NUMBERS < (whole_lanes)(seen + r * causal - part - LANES));
+#define SCORE_STORE(r)                                                                                   \
+  {                                                                                                      \
+    const lanes top = load_lanes(r, peaks), high = select(b##r, a##r, a##r > b##r);                      \
+    store_lanes(select(top, high, high > top), r, peaks);                                                \
+    store_lanes(a##r, 0, weights + r * PITCH + part);                                                    \
+    store_lanes(b##r, 1, weights + r * PITCH + part);                                                    \
   }
+
+// Scores become weights; returns their sum.
+float weigh_row(float *line, float peak, int count) {
+  const lanes top = (lanes)(peak);
+  lanes sums = (lanes)(0.0f), others = (lanes)(0.0f);
+  for (int j = 0; j < count; j += TILE_COLUMNS) {
+    const lanes a = lanes_power_of_two(load_lanes(0, line + j) - top);
+    const lanes b = lanes_power_of_two(load_lanes(1, line + j) - top);
+    store_lanes(a, 0, line + j);
+    store_lanes(b, 1, line + j);
+    sums += a;
+    others += b;
+  }
+  return lanes_sum(sums + others);
 }
 
-#define SCORE_STORE(r)                                  \
-  store_lanes(a##r, 0, target + r * PITCH + part);      \
-  store_lanes(b##r, 1, target + r * PITCH + part);
-
-// target[r][j] = turned row r · packed row j, for `count` packed rows rounded up to TILE_COLUMNS.
-void tile_scores(const float *turned, global const float *packed, size_t block_stride, uint count, float *target) {
-  for (uint part = 0; part < count; part += TILE_COLUMNS) {
-    global const float *right = packed + part / 32 * block_stride + part % 32 * DIM;
-    EACH_ROW(TILE_ZERO)
-    TILE_MULTIPLY(private, turned, 1, TILE_ROWS, global, right, TILE_COLUMNS, DIM)
-    EACH_ROW(SCORE_STORE)
+#define OUTPUT_LOAD(r)                                                                \
+  lanes a##r = (lanes)(0.0f), b##r = (lanes)(0.0f);                                   \
+  if (!is_first) {                                                                    \
+    a##r = load_lanes(0, held + r * DIM + c) * (lanes)(factor[r]);                    \
+    b##r = load_lanes(1, held + r * DIM + c) * (lanes)(factor[r]);                    \
   }
-}
+#define OUTPUT_STORE(r)                                                               \
+  store_lanes(a##r, 0, held + r * DIM + c);                                           \
+  store_lanes(b##r, 1, held + r * DIM + c);
+#define OUTPUT_WRITE(r)                                                               \
+  if (r < valid) {                                                                    \
+    store_lanes(a##r * (lanes)(inverse[r]), 0, target + (size_t)r * width + c);       \
+    store_lanes(b##r * (lanes)(inverse[r]), 1, target + (size_t)r * width + c);       \
+  }
 
-#define OUTPUT_LOAD(r)                                                               \
-  lanes a##r = load_lanes(0, output + r * DIM + c) * (lanes)(factor[r]);             \
-  lanes b##r = load_lanes(1, output + r * DIM + c) * (lanes)(factor[r]);
-#define OUTPUT_STORE(r)                                 \
-  store_lanes(a##r, 0, output + r * DIM + c);           \
-  store_lanes(b##r, 1, output + r * DIM + c);
-
-kernel void encoder_attention_tiles(global const float *q, uint q_offset, uint q_stride,
-                                    global const float *packed, global const float *v, uint v_offset,
-                                    uint v_stride, global const int *tiles, global float *y,
+kernel void encoder_attention_tiles(global const float *q, uint q_offset, uint q_stride, global const float *k,
+                                    uint k_offset, uint k_stride, global const float *v, uint v_offset,
+                                    uint v_stride, global const int *parts, global float *y,
                                     global float *log_sum_exp, int wants_sums, int causal, uint heads,
                                     uint shared, float scale) {
-  const uint head = get_global_id(0), kv_head = head / shared, kv_heads = heads / shared;
-  global const int *tile = tiles + 4 * get_global_id(1);
-  const int start = tile[1], end = tile[2];
-  const int rows_end = min(tile[0] + (int)QUERIES, end);
-  const size_t block_stride = (size_t)kv_heads * 32 * DIM;
-  float query[DIM * TILE_ROWS], output[TILE_ROWS * DIM], weights[TILE_ROWS * PITCH];
-  float highest[TILE_ROWS], total[TILE_ROWS], factor[TILE_ROWS];
-  for (int row = tile[0]; row < rows_end; row += TILE_ROWS) {
-    const int valid = min((int)TILE_ROWS, rows_end - row);
-    const int limit = causal ? row + valid : end;
-    turn_rows(q + q_offset + (size_t)row * q_stride + head * DIM, q_stride, valid, scale, query);
-    for (uint i = 0; i < TILE_ROWS * DIM; ++i) output[i] = 0.0f;
-    for (uint r = 0; r < TILE_ROWS; ++r) {
-      highest[r] = -INFINITY;
-      total[r] = 0.0f;
-    }
-    for (int first = start; first < limit; first += SPAN) {
-      const uint count = (uint)min((int)SPAN, limit - first);
-      tile_scores(query, packed + ((size_t)tile[3] + (first - start) / 32) * block_stride + kv_head * 32 * DIM,
-                  block_stride, count, weights);
-      for (int r = 0; r < TILE_ROWS; ++r) {
-        // A row that sees nothing of this span keeps what it has; rows beyond the last are not written.
-        const int visible = causal ? clamp(row + r + 1 - first, 0, (int)count) : (int)count;
-        float *line = weights + r * PITCH;
-        float16 peaks = (float16)(highest[r]);
-        for (int j = 0; j < visible; j += 16) {
-          const float16 s = keep_lanes(vload16(0, line + j), (uint)(visible - j), -INFINITY);
-          peaks = select(peaks, s, s > peaks);
-        }
-        const float peak = max_lanes(peaks);
-        float16 sums = (float16)(0.0f);
-        for (int j = 0; j < (int)count; j += 16) {
-          float16 p = (float16)(0.0f);
-          if (j < visible) {
-            p = keep_lanes(exp_real(vload16(0, line + j) - (float16)(peak)), (uint)(visible - j), 0.0f);
-          }
-          sums += p;
-          vstore16(p, 0, line + j);
-        }
-        factor[r] = visible > 0 ? exp_real((float16)(highest[r] - peak)).s0 : 1.0f;
-        highest[r] = peak;
-        total[r] = fma(total[r], factor[r], sum_lanes(sums));
+  const uint head = get_global_id(0), kv_head = head / shared;
+  global const int *place = parts + 4 * get_global_id(1);
+  const int rows_start = place[0], rows_end = place[1], start = place[2], end = place[3];
+  const size_t width = heads * DIM;
+  global const float *queries = q + q_offset + head * DIM;
+  float keys[SPAN * DIM], values[SPAN * DIM], query[TILE_ROWS * DIM], weights[TILE_ROWS * PITCH];
+  float peaks[TILE_ROWS * LANES], sums[LANES], factor[LANES], inverse[LANES], logarithm[LANES];
+  // Between spans, LANES numbers a tile: highest scores and sums of weights.
+  float output[QUERIES * DIM], highest[QUERIES / TILE_ROWS * LANES], total[QUERIES / TILE_ROWS * LANES];
+  for (uint i = 0; i < LANES; ++i) sums[i] = 1.0f;
+  const int limit = causal ? rows_end : end;
+  for (int first = start; first < limit; first += SPAN) {
+    const int span = min(SPAN, limit - first), is_first = first == start;
+    global const float *span_keys = k + k_offset + (size_t)first * k_stride + kv_head * DIM;
+    global const float *span_values = v + v_offset + (size_t)first * v_stride + kv_head * DIM;
+    turn_rows(span_keys, k_stride, span, keys);
+    copy_rows(span_values, v_stride, span, 1.0f, values);
+    fetch_rows(span_keys + DIM, k_stride, span);
+    for (int row = rows_start, tile = 0; row < rows_end; row += TILE_ROWS, ++tile) {
+      const int valid = min(TILE_ROWS, rows_end - row), row_limit = causal ? row + valid : end;
+      const int count = min(span, row_limit - first), is_last = first + SPAN >= row_limit;
+      // Rows that see nothing of this span were written before it.
+      if (count <= 0) continue;
+      const int seen = causal ? row + 1 - first : count;
+      copy_rows(queries + (size_t)row * q_stride, q_stride, valid, scale * LOG2_E, query);
+      fetch_rows(queries + DIM + (size_t)row * q_stride, q_stride, valid);
+      fetch_rows(span_values + DIM + (size_t)(row - rows_start) * v_stride, v_stride, valid);
+      const lanes before = is_first ? (lanes)(-INFINITY) : load_lanes(tile, highest);
+      for (uint r = 0; r < TILE_ROWS; ++r) {
+        store_lanes(is_first ? before : (lanes)(highest[tile * LANES + r]), r, peaks);
       }
+      for (int part = 0; part < count; part += TILE_COLUMNS) {
+        const float *right = keys + part * DIM;
+        EACH_ROW(TILE_ZERO)
+        TILE_MULTIPLY(private, query, DIM, 1, private, right, TILE_COLUMNS, DIM)
+        if (part + TILE_COLUMNS > seen) { EACH_ROW(SCORE_HIDE) }
+        EACH_ROW(SCORE_STORE)
+      }
+      for (uint r = 0; r < TILE_ROWS; ++r) {
+        const float peak = lanes_max(load_lanes(r, peaks));
+        highest[tile * LANES + r] = peak;
+        sums[r] = weigh_row(weights + r * PITCH, peak, count);
+      }
+      const lanes peak = load_lanes(tile, highest), factors = lanes_power_of_two(before - peak);
+      const lanes old = is_first ? (lanes)(0.0f) : load_lanes(tile, total);
+      const lanes all = fma(old, factors, load_lanes(0, sums));
+      store_lanes(factors, 0, factor);
+      store_lanes(all, tile, total);
+      store_lanes((lanes)(1.0f) / all, 0, inverse);
+      if (is_last && wants_sums) {
+        store_lanes(fma(peak, (lanes)(LN_2), log(all)), 0, logarithm);
+        for (int r = 0; r < valid; ++r) log_sum_exp[(size_t)(row + r) * heads + head] = logarithm[r];
+      }
+      float *held = output + (row - rows_start) * DIM;
+      global float *target = y + (size_t)row * width + head * DIM;
       for (uint c = 0; c < DIM; c += TILE_COLUMNS) {
-        global const float *values = v + v_offset + (size_t)first * v_stride + kv_head * DIM + c;
+        const float *right = values + c;
         EACH_ROW(OUTPUT_LOAD)
-        TILE_MULTIPLY(private, weights, PITCH, 1, global, values, v_stride, count)
-        EACH_ROW(OUTPUT_STORE)
+        TILE_MULTIPLY(private, weights, PITCH, 1, private, right, DIM, count)
+        if (is_last) {
+          EACH_ROW(OUTPUT_WRITE)
+        } else {
+          EACH_ROW(OUTPUT_STORE)
+        }
       }
-    }
-    for (int r = 0; r < valid; ++r) {
-      global float *target = y + ((size_t)(row + r) * heads + head) * DIM;
-      for (uint c = 0; c < DIM; c += 16) {
-        vstore16(vload16(0, output + r * DIM + c) / (float16)(total[r]), 0, target + c);
-      }
-      if (wants_sums) log_sum_exp[(size_t)(row + r) * heads + head] = highest[r] + log(total[r]);
     }
   }
 }
 
-#define SUM_LOAD(r)                                                                              \
-  lanes a##r = (lanes)(0.0f), b##r = (lanes)(0.0f);                                              \
-  if (adds && r < valid) {                                                                       \
-    a##r = load_lanes(0, target + (size_t)r * width + c);                                        \
-    b##r = load_lanes(1, target + (size_t)r * width + c);                                        \
-  }
-#define SUM_STORE(r)                                            \
-  if (r < valid) {                                              \
-    store_lanes(a##r, 0, target + (size_t)r * width + c);       \
-    store_lanes(b##r, 1, target + (size_t)r * width + c);       \
-  }
+#define SUM_LOAD(r) lanes a##r = load_lanes(0, sums + r * DIM + c), b##r = load_lanes(1, sums + r * DIM + c);
+#define SUM_STORE(r)                           \
+  store_lanes(a##r, 0, sums + r * DIM + c);    \
+  store_lanes(b##r, 1, sums + r * DIM + c);
 
-// target += Σ over terms: row r's weights are r · PITCH, its terms 1 apart.
-void add_along_row(const float *weights, global const float *x, uint x_stride, uint terms, int valid, int adds,
-                   global float *target, size_t width) {
+// sums of TILE_ROWS rows += Σ over terms; row r's weights are r apart, its terms PITCH.
+void add_along_column(const float *weights, const float *x, int terms, float *sums) {
   for (uint c = 0; c < DIM; c += TILE_COLUMNS) {
+    const float *right = x + c;
     EACH_ROW(SUM_LOAD)
-    TILE_MULTIPLY(private, weights, PITCH, 1, global, x + c, x_stride, terms)
+    TILE_MULTIPLY(private, weights, 1, PITCH, private, right, DIM, terms)
     EACH_ROW(SUM_STORE)
   }
 }
 
-// The same with weights turned: row r's are 1 apart, its terms PITCH apart.
-void add_along_column(const float *weights, global const float *x, uint x_stride, uint terms, int valid, int adds,
-                      global float *target, size_t width) {
-  for (uint c = 0; c < DIM; c += TILE_COLUMNS) {
-    EACH_ROW(SUM_LOAD)
-    TILE_MULTIPLY(private, weights, 1, PITCH, global, x + c, x_stride, terms)
-    EACH_ROW(SUM_STORE)
+#define RESULT_LOAD(r)                                                                \
+  lanes a##r = (lanes)(0.0f), b##r = (lanes)(0.0f);                                   \
+  if (adds && r < valid) {                                                            \
+    a##r = load_lanes(0, target + (size_t)r * width + c);                             \
+    b##r = load_lanes(1, target + (size_t)r * width + c);                             \
   }
-}
+#define RESULT_STORE(r)                                                               \
+  if (r < valid) {                                                                    \
+    store_lanes(a##r, 0, target + (size_t)r * width + c);                             \
+    store_lanes(b##r, 1, target + (size_t)r * width + c);                             \
+  }
+#define EXPONENT(r)                                                                   \
+  a##r = fma(a##r, (lanes)(scale * LOG2_E), (lanes)(offset[r]));                      \
+  b##r = fma(b##r, (lanes)(scale * LOG2_E), (lanes)(offset[r]));
+#define WEIGHT_STORE(r)                                                               \
+  store_lanes(lanes_power_of_two(a##r), 0, weight + r * PITCH + part);                      \
+  store_lanes(lanes_power_of_two(b##r), 1, weight + r * PITCH + part);
+#define SLOPE_STORE(r)                                                                                   \
+  a##r = load_lanes(0, weight + r * PITCH + part) * (a##r - (lanes)(product[r])) * (lanes)(scale);       \
+  b##r = load_lanes(1, weight + r * PITCH + part) * (b##r - (lanes)(product[r])) * (lanes)(scale);       \
+  store_lanes(a##r, 0, slope + r * PITCH + part);                                                        \
+  store_lanes(b##r, 1, slope + r * PITCH + part);
 
-// Weights p = exp(scale · s − lse) in place of s, and slopes scale · p · (t − product) in place of t, of one row.
-void slopes_of_row(float *weights, float *slopes, uint count, int visible, float scale, float sum,
-                   float product) {
-  for (int j = 0; j < (int)count; j += 16) {
-    float16 p = (float16)(0.0f), slope = (float16)(0.0f);
-    if (j < visible) {
-      const uint seen = (uint)(visible - j);
-      p = keep_lanes(exp_real(fma(vload16(0, weights + j), (float16)(scale), (float16)(-sum))), seen, 0.0f);
-      slope = keep_lanes(p * (vload16(0, slopes + j) - (float16)(product)) * (float16)(scale), seen, 0.0f);
+// A tile of keys may reach this far behind the last.
+#define WEIGHT_END(r)                                            \
+  store_lanes((lanes)(0.0f), 0, weight + r * PITCH + part);      \
+  store_lanes((lanes)(0.0f), 0, slope + r * PITCH + part);
+
+// Weights p = exp(scale · q·k − lse) and slopes scale · p · (g·v − product) of TILE_ROWS rows for `count` keys.
+void weigh_tile(const float *query, const float *upstream, const float *keys, const float *values,
+                const float *offset, const float *product, float scale, int seen, int causal, int count,
+                float *weight, float *slope) {
+  for (int part = 0; part < count; part += TILE_COLUMNS) {
+    {
+      const float *right = keys + part * DIM;
+      EACH_ROW(TILE_ZERO)
+      TILE_MULTIPLY(private, query, DIM, 1, private, right, TILE_COLUMNS, DIM)
+      EACH_ROW(EXPONENT)
+      if (causal && part + TILE_COLUMNS > seen) { EACH_ROW(SCORE_HIDE) }
+      EACH_ROW(WEIGHT_STORE)
     }
-    vstore16(p, 0, weights + j);
-    vstore16(slope, 0, slopes + j);
+    const float *right = values + part * DIM;
+    EACH_ROW(TILE_ZERO)
+    TILE_MULTIPLY(private, upstream, DIM, 1, private, right, TILE_COLUMNS, DIM)
+    EACH_ROW(SLOPE_STORE)
   }
+  const int part = (count + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
+  EACH_ROW(WEIGHT_END)
 }
 
 kernel void encoder_attention_tiles_gradient(
     global const float *q, uint q_offset, uint q_stride, global const float *k, uint k_offset, uint k_stride,
-    global const float *packed_k, global const float *packed_v, global const float *gradient,
+    global const float *v, uint v_offset, uint v_stride, global const float *gradient,
     uint gradient_offset, uint gradient_stride, global const float *output, uint output_offset,
     uint output_stride, global const float *sums, uint sums_offset, uint sums_stride,
     global const int *sequences, global float *result, uint heads, uint shared, int causal, float scale) {
   const uint kv_head = get_global_id(0), kv_heads = heads / shared;
-  global const int *sequence = sequences + 3 * get_global_id(1);
+  global const int *sequence = sequences + 2 * get_global_id(1);
   const int start = sequence[0], end = sequence[1];
-  const size_t block_stride = (size_t)kv_heads * 32 * DIM, width = (size_t)(heads + 2 * kv_heads) * DIM;
-  float turned[DIM * TILE_ROWS];
-  // The last rows of tiles of keys may lie behind the span: their sums are not stored.
-  float weights[QUERIES_BACK * PITCH + TILE_ROWS], slopes[QUERIES_BACK * PITCH + TILE_ROWS];
-  for (uint i = 0; i < QUERIES_BACK * PITCH + TILE_ROWS; ++i) weights[i] = slopes[i] = 0.0f;
-  for (uint head = kv_head * shared; head < (kv_head + 1) * shared; ++head) {
-    global const float *queries = q + q_offset + head * DIM;
-    global const float *gradients = gradient + gradient_offset + head * DIM;
-    global const float *outputs = output + output_offset + head * DIM;
-    for (int row = start; row < end; row += QUERIES_BACK) {
-      const int rows = min((int)QUERIES_BACK, end - row);
-      const int limit = causal ? row + rows : end;
-      for (int first = start; first < limit; first += SPAN) {
-        const uint count = (uint)min((int)SPAN, limit - first);
-        const size_t place = ((size_t)sequence[2] + (first - start) / 32) * block_stride + kv_head * 32 * DIM;
-        for (int tile = 0; tile < rows; tile += TILE_ROWS) {
-          const int valid = min((int)TILE_ROWS, rows - tile);
-          const size_t at = (size_t)(row + tile);
-          float *weight = weights + tile * PITCH, *slope = slopes + tile * PITCH;
-          turn_rows(queries + at * q_stride, q_stride, valid, 1.0f, turned);
-          tile_scores(turned, packed_k + place, block_stride, count, weight);
-          turn_rows(gradients + at * gradient_stride, gradient_stride, valid, 1.0f, turned);
-          tile_scores(turned, packed_v + place, block_stride, count, slope);
-          for (int r = 0; r < valid; ++r) {
-            float16 product = (float16)(0.0f);
-            for (uint d = 0; d < DIM; d += 16) {
-              product = fma(vload16(0, gradients + (at + r) * gradient_stride + d),
-                            vload16(0, outputs + (at + r) * output_stride + d), product);
-            }
-            slopes_of_row(weight + r * PITCH, slope + r * PITCH, count,
-                          causal ? clamp(row + tile + r + 1 - first, 0, (int)count) : (int)count, scale,
-                          sums[sums_offset + (at + r) * sums_stride + head], sum_lanes(product));
+  const size_t width = (size_t)(heads + 2 * kv_heads) * DIM;
+  float turned_keys[SPAN * DIM], turned_values[SPAN * DIM], keys[SPAN * DIM];
+  // The last tile of keys may reach behind the span: what it has there is not stored.
+  float key_sums[(SPAN + TILE_ROWS) * DIM], value_sums[(SPAN + TILE_ROWS) * DIM];
+  float weights[QUERIES_BACK * PITCH], slopes[QUERIES_BACK * PITCH];
+  float query[QUERIES_BACK * DIM], upstream[QUERIES_BACK * DIM], offsets[QUERIES_BACK], products[QUERIES_BACK];
+  for (int first = start; first < end; first += SPAN) {
+    const int span = min(SPAN, end - first);
+    global const float *span_keys = k + k_offset + (size_t)first * k_stride + kv_head * DIM;
+    global const float *span_values = v + v_offset + (size_t)first * v_stride + kv_head * DIM;
+    turn_rows(span_keys, k_stride, span, turned_keys);
+    turn_rows(span_values, v_stride, span, turned_values);
+    copy_rows(span_keys, k_stride, span, 1.0f, keys);
+    fetch_rows(span_keys + DIM, k_stride, span);
+    fetch_rows(span_values + DIM, v_stride, span);
+    global float *target = result + (size_t)first * width + (heads + kv_head) * DIM;
+    fetch_rows(target, width, span);
+    fetch_rows(target + kv_heads * DIM, width, span);
+    for (uint i = 0; i < (uint)(span + TILE_ROWS) * DIM; ++i) key_sums[i] = value_sums[i] = 0.0f;
+    for (uint head = kv_head * shared; head < (kv_head + 1) * shared; ++head) {
+      // Where causal, rows before the span do not see it.
+      for (int row = causal ? first : start; row < end; row += QUERIES_BACK) {
+        const int rows = min(QUERIES_BACK, end - row), count = causal ? min(span, row + rows - first) : span;
+        global const float *row_queries = q + q_offset + (size_t)row * q_stride + head * DIM;
+        global const float *gradients = gradient + gradient_offset + (size_t)row * gradient_stride + head * DIM;
+        global const float *outputs = output + output_offset + (size_t)row * output_stride + head * DIM;
+        copy_rows(row_queries, q_stride, rows, 1.0f, query);
+        copy_rows(gradients, gradient_stride, rows, 1.0f, upstream);
+        fetch_rows(result + (size_t)row * width + head * DIM, width, rows);
+        fetch_rows(row_queries + DIM, q_stride, rows);
+        fetch_rows(gradients + DIM, gradient_stride, rows);
+        fetch_rows(outputs + DIM, output_stride, rows);
+        for (int r = 0; r < rows; ++r) {
+          lanes dot = (lanes)(0.0f);
+          for (uint d = 0; d < DIM; d += LANES) {
+            const lanes out = load_lanes(0, outputs + (size_t)r * output_stride + d);
+            dot = fma(load_lanes(0, upstream + r * DIM + d), out, dot);
           }
-          add_along_row(slope, k + k_offset + (size_t)first * k_stride + kv_head * DIM, k_stride, count, valid,
-                        first > start, result + at * width + head * DIM, width);
+          products[r] = lanes_sum(dot);
+          offsets[r] = sums[sums_offset + (size_t)(row + r) * sums_stride + head] * -LOG2_E;
         }
-        for (int key = 0; key < (int)count; key += TILE_ROWS) {
-          const int valid = min((int)TILE_ROWS, (int)count - key);
-          // Where causal, the rows before this block have reached the keys up to them.
-          const int adds = head > kv_head * shared || row > (causal ? first + key : start);
-          global float *target = result + (size_t)(first + key) * width + (heads + kv_head) * DIM;
-          add_along_column(slopes + key, queries + (size_t)row * q_stride, q_stride, (uint)rows, valid, adds,
-                           target, width);
-          add_along_column(weights + key, gradients + (size_t)row * gradient_stride, gradient_stride, (uint)rows,
-                           valid, adds, target + kv_heads * DIM, width);
+        const int adds = first > start;
+        for (int tile = 0; tile < rows; tile += TILE_ROWS) {
+          const int valid = min(TILE_ROWS, rows - tile);
+          const float *slope = slopes + tile * PITCH;
+          weigh_tile(query + tile * DIM, upstream + tile * DIM, turned_keys, turned_values, offsets + tile,
+                     products + tile, scale, row + tile + 1 - first, causal, count, weights + tile * PITCH,
+                     slopes + tile * PITCH);
+          global float *target = result + (size_t)(row + tile) * width + head * DIM;
+          for (uint c = 0; c < DIM; c += TILE_COLUMNS) {
+            const float *right = keys + c;
+            EACH_ROW(RESULT_LOAD)
+            TILE_MULTIPLY(private, slope, PITCH, 1, private, right, DIM, count)
+            EACH_ROW(RESULT_STORE)
+          }
         }
+        for (int key = 0; key < count; key += TILE_ROWS) {
+          add_along_column(slopes + key, query, rows, key_sums + key * DIM);
+          add_along_column(weights + key, upstream, rows, value_sums + key * DIM);
+        }
+      }
+    }
+    for (int r = 0; r < span; ++r, target += width) {
+      for (uint d = 0; d < DIM; d += LANES) {
+        store_lanes(load_lanes(0, key_sums + r * DIM + d), 0, target + d);
+        store_lanes(load_lanes(0, value_sums + r * DIM + d), 0, target + kv_heads * DIM + d);
       }
     }
   }

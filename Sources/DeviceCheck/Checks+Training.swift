@@ -29,6 +29,18 @@ extension DeviceCheck {
       + gradient(RowGradient<GELU>.name) { backend, g, x in
         try GELU.Form.allCases.map { try backend.geluGradient(g, x: x, $0) }
       }
+      + gradient(RowGradient<ResidualNorm>.name) { backend, g, x in
+        let draws = DropoutDraws(rate: 0.1, key: 5, stream: 6)
+        let vectors = try (0..<2).map { try backend.noise(3 + $0, [x.width]) }
+        let sums = try (0..<4).map { _ in try backend.zeros([x.width]) }
+        let forward = try backend.residualNorm(
+          x, residual: backend.noise(7, x.shape), weight: vectors[0], bias: vectors[1], epsilon: 1e-5, draws)
+        let gradients = try backend.residualNormGradient(
+          g, sum: forward.sum, weight: vectors[0], epsilon: 1e-5, draws, weightSum: sums[0], biasSum: sums[1],
+          columnSum: sums[2])
+        let inner = try backend.geluGradient(g, x: x, .exact, columnSum: sums[3])
+        return [forward.sum, forward.y, gradients.residual, gradients.x, inner] + sums
+      }
       + gradient(RowGradient<SiLUMul>.name) { backend, g, x in
         let result = try backend.siluMulGradient(g, gate: x, up: backend.noise(5, x.shape))
         return [result.gate, result.up]

@@ -19,7 +19,7 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   static let blockRows = 16
   /// `[sequences, 2]`: first row of each sequence, and its end.
   let sequenceBounds: OpenCLBuffer
-  private let tiles = Mutex<AttentionTiles?>(nil)
+  private let parts = Mutex<[Int: AttentionParts]>([:])
   private let queryBlocks = Mutex<[OpenCLBatch.TileShape: OpenCLBatch.Tiles]>([:])
 
   init(_ packed: PackedBatch, _ backend: OpenCLBackend) throws {
@@ -44,12 +44,13 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
       (0..<packed.sequences).flatMap { [packed.starts[$0], packed.starts[$0 + 1]] })
   }
 
-  /// How attention in register tiles divides the batch, made when first asked for.
-  func attentionTiles(_ backend: OpenCLBackend) throws -> AttentionTiles {
-    try tiles.withLock { tiles in
-      if let tiles { return tiles }
-      let made = try AttentionTiles(packed, backend)
-      tiles = made
+  /// How attention in register tiles divides the batch; made once for each number of rows that a part may have.
+  func attentionParts(heads: Int, _ backend: OpenCLBackend) throws -> AttentionParts {
+    let rows = AttentionParts.rows(packed, heads: heads, backend)
+    return try parts.withLock { known in
+      if let parts = known[rows] { return parts }
+      let made = try AttentionParts(packed, rows: rows, backend)
+      known[rows] = made
       return made
     }
   }

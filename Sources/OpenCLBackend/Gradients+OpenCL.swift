@@ -12,6 +12,28 @@ extension OpenCLBackend {
       options: form == .tanh ? "-DTANH=1 " : "")
   }
 
+  public func geluGradient(_ g: Tensor, x: Tensor, _ form: GELU.Form, columnSum: Tensor) throws -> Tensor {
+    let operation = try RowGradient<GELU>(
+      g.shape, [x.shape], vectors: [columnSum.shape], flopsPerElement: 13)
+    let (upstream, input) = (try FloatView(g), try FloatView(x))
+    let y = try allocate(g.shape, .f32)
+    guard g.rows > 0, g.width > 0 else { return y }
+    let partial = try context.makeBuffer(byteCount: columnBlocks(g.rows) * g.width * 4)
+    try launchColumns(
+      try rowKernel(
+        .geluGradient, "gelu_gradient_sums", at: upstream.places | input.places, width: g.width,
+        form == .tanh ? "-DTANH=1 " : ""),
+      [
+        .buffer("g", upstream.buffer), .uint("g_offset", upstream.offset), .uint("g_stride", upstream.stride),
+        .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
+        .buffer("y", try FloatView(y).buffer), .buffer("partial", partial), .uint("rows", UInt32(g.rows)),
+        .uint("width", UInt32(g.width)),
+      ], columnStrips(g.width), columnBlocks(g.rows))
+    try addTotals(partial, parts: 1, rows: g.rows, to: [columnSum])
+    try record(operation)
+    return y
+  }
+
   public func tanhGradient(_ g: Tensor, y: Tensor) throws -> Tensor {
     let operation = try RowGradient<Tanh>(g.shape, [y.shape], flopsPerElement: 3)
     return try elementwise(
@@ -80,9 +102,24 @@ extension OpenCLBackend {
     _ operation: some Tensors.Operation, _ source: KernelSource, _ name: StaticString, _ g: Tensor,
     _ x: Tensor, _ weight: Tensor, _ epsilon: Float, sums: [Tensor]
   ) throws -> Tensor {
-    let (upstream, input, scale) = (try FloatView(g), try FloatView(x), try FloatView(weight))
     let y = try allocate(operation.outputShape, .f32)
-    guard g.rows > 0, g.width > 0 else { return y }
+    try normGradient(source, name, g, x, weight, epsilon, y, sums: sums)
+    try record(operation)
+    return y
+  }
+
+  /// The gradient of a norm's input into `y`, and those of its weight and bias added to the first two of `sums`.
+  ///
+  /// - Parameters:
+  ///   - more: what the kernel asks for besides.
+  ///   - kept: whose column sums are added to a third of `sums`.
+  func normGradient(
+    _ source: KernelSource, _ name: StaticString, _ g: Tensor, _ x: Tensor, _ weight: Tensor,
+    _ epsilon: Float, _ y: Tensor, more: [KernelArgument] = [], options: KernelOptions = "",
+    kept: Tensor? = nil, sums: [Tensor]
+  ) throws {
+    guard g.rows > 0, g.width > 0 else { return }
+    let (upstream, input, scale) = (try FloatView(g), try FloatView(x), try FloatView(weight))
     let statistics = try context.makeBuffer(byteCount: g.rows * 8)
     let operands: [KernelArgument] = [
       .buffer("g", upstream.buffer), .uint("g_offset", upstream.offset), .uint("g_stride", upstream.stride),
@@ -91,23 +128,24 @@ extension OpenCLBackend {
     let width = KernelArgument.uint("width", UInt32(g.width))
     let places = upstream.places | input.places
     try launchGroups(
-      try rowKernel(source, name, at: places | scale.offset, width: g.width, held: g.width),
+      try rowKernel(source, name, at: places | scale.offset, width: g.width, held: g.width, options),
       operands + [
         .buffer("weight", scale.buffer), .uint("weight_offset", scale.offset),
         .buffer("y", try FloatView(y).buffer), .buffer("statistics", statistics), width,
         .float("epsilon", epsilon),
-      ], 1, g.rows)
-    let partial = try context.makeBuffer(byteCount: columnBlocks(g.rows) * 2 * g.width * 4)
+      ] + more, 1, g.rows)
+    let parts = kept == nil ? 2 : 3
+    let partial = try context.makeBuffer(byteCount: columnBlocks(g.rows) * parts * g.width * 4)
     try launchColumns(
-      try rowKernel(.columnSums, "norm_column_sums", at: places, width: g.width),
+      try rowKernel(
+        .columnSums, "norm_column_sums", at: places, width: g.width, kept == nil ? "" : "-DKEPT_SUMS=1 "),
       operands + [
-        .buffer("statistics", statistics), .buffer("partial", partial), .uint("rows", UInt32(g.rows)), width,
-      ], strips(g.width), columnBlocks(g.rows))
-    for (index, sum) in sums.enumerated() {
-      try addTotals(partial, first: index, step: 2, rows: g.rows, to: sum)
-    }
-    try record(operation)
-    return y
+        .buffer("statistics", statistics),
+        // A buffer must be passed where nothing is kept too; the kernel does not read it.
+        .buffer("kept", try FloatView(kept ?? y).buffer), .buffer("partial", partial),
+        .uint("rows", UInt32(g.rows)), width,
+      ], columnStrips(g.width), columnBlocks(g.rows))
+    try addTotals(partial, parts: parts, rows: g.rows, to: sums)
   }
 
   /// Runs a kernel with a group a row over operands of one shape.

@@ -14,8 +14,8 @@ extension OpenCLBackend {
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("partial", partial), .uint("rows", UInt32(x.rows)), .uint("width", UInt32(x.width)),
-      ], strips(x.width), columnBlocks(x.rows))
-    try addTotals(partial, first: 0, step: 1, rows: x.rows, to: sum)
+      ], columnStrips(x.width), columnBlocks(x.rows))
+    try addTotals(partial, parts: 1, rows: x.rows, to: [sum])
     try record(operation)
   }
 
@@ -73,16 +73,25 @@ extension OpenCLBackend {
   /// Blocks of rows that are summed apart: the kernels' BLOCK_ROWS.
   func columnBlocks(_ rows: Int) -> Int { (rows + 63) / 64 }
 
-  /// Adds every `step`-th row of the blocks' sums, from `first` on, to a vector.
-  func addTotals(_ partial: OpenCLBuffer, first: Int, step: Int, rows: Int, to sum: Tensor) throws {
-    let target = try FloatView(sum)
+  /// Items that a row takes in the kernels that go through a block's rows: the kernels' STRIP.
+  func columnStrips(_ width: Int) -> Int { family == .cpu ? (strips(width) + 7) / 8 : strips(width) }
+
+  /// Adds the first of the blocks' sums `[blocks, parts, width]` to one to three vectors.
+  func addTotals(_ partial: OpenCLBuffer, parts: Int, rows: Int, to sums: [Tensor]) throws {
+    let targets = try sums.map { try FloatView($0) }
+    // A buffer must be passed where there are fewer sums too; the kernel does not write it.
+    let (second, third) = (targets.count > 1 ? targets[1] : targets[0], targets[targets.count - 1])
+    let width = sums[0].width
     try launchColumns(
-      try rowKernel(.columnSums, "column_totals", at: target.offset, width: sum.width),
+      try rowKernel(
+        .columnSums, "column_totals", at: targets.reduce(0) { $0 | $1.offset }, width: width),
       [
-        .buffer("partial", partial), .uint("first", UInt32(first)), .uint("step", UInt32(step)),
-        .uint("blocks", UInt32(columnBlocks(rows))), .buffer("sum", target.buffer),
-        .uint("sum_offset", target.offset), .uint("width", UInt32(sum.width)),
-      ], strips(sum.width))
+        .buffer("partial", partial), .uint("parts", UInt32(parts)),
+        .uint("blocks", UInt32(columnBlocks(rows))),
+        .buffer("first", targets[0].buffer), .uint("first_offset", targets[0].offset),
+        .buffer("second", second.buffer), .uint("second_offset", second.offset),
+        .buffer("third", third.buffer), .uint("third_offset", third.offset), .uint("width", UInt32(width)),
+      ], strips(width), sums.count)
   }
 
   /// The tensor, where its rows lie end to end and their elements can be counted in 32 bits.

@@ -23,8 +23,8 @@ extension OpenCLBackend: TrainingBackend {
     let operation = try Dropout(x.shape, rate: rate)
     let input = try FloatView(x)
     let y = try allocate(operation.outputShape, .f32)
-    // The kernel's COUNTERS, of 8 elements each.
-    let drawn = family == .cpu ? 8 * 16 : 8
+    // The kernel's COLUMNS.
+    let columns = family == .cpu ? rowOptions.segment : 8
     try launchColumns(
       try rowKernel(.dropout, "dropout", at: input.places, width: y.width),
       [
@@ -32,7 +32,7 @@ extension OpenCLBackend: TrainingBackend {
         .ulong("key", key), .ulong("stream", stream), .uint("threshold", Dropout.threshold(rate)),
         .float("scale", 1 / (1 - rate)), .buffer("y", try FloatView(y).buffer),
         .uint("width", UInt32(y.width)),
-      ], (y.width + drawn - 1) / drawn, y.rows)
+      ], (y.width + columns - 1) / columns, y.rows)
     try record(operation)
     return y
   }

@@ -1,5 +1,6 @@
 import Basics
 import CPUBackend
+import OpenCLBackend
 import Tensors
 import TestSupport
 import Testing
@@ -7,7 +8,8 @@ import Testing
 extension Operations {
   /// Operations that one pass over memory does, against the operations that they stand for.
   @Suite struct ResidualNormTests {
-    static let sizes = [(1, 1), (3, 16), (5, 127), (130, 128), (65, 129), (70, 384)]
+    /// The last is wider than what an item of a GPU keeps of a row.
+    static let sizes = [(1, 1), (3, 16), (5, 127), (130, 128), (65, 129), (70, 384), (2, 4100)]
 
     struct Operands {
       let x: Tensor
@@ -15,38 +17,37 @@ extension Operations {
       let weight: Tensor
       let bias: Tensor
       let gradient: Tensor
-      let backend: CPUBackend
+      let backend: any TrainingBackend
 
-      init(_ rows: Int, _ width: Int, threads: Int) throws {
-        backend = try CPUBackend(threads: threads)
+      init(_ rows: Int, _ width: Int, _ backend: any TrainingBackend) throws {
+        self.backend = backend
         var random = TestRandom(UInt64(rows * 1000 + width))
-        let matrices = try (0..<3).map { [backend] _ in
-          try backend.upload(random.activations(rows * width), shape: [rows, width])
-        }
-        (x, residual, gradient) = (matrices[0], matrices[1], matrices[2])
-        weight = try backend.upload(random.floats(width, in: 0.5...1.5), shape: [width])
-        bias = try backend.upload(random.floats(width), shape: [width])
+        x = try backend.columns(random.activations(rows * width), width)
+        (residual, gradient) = (
+          try backend.matrix(random.activations(rows * width), width),
+          try backend.matrix(random.activations(rows * width), width)
+        )
+        weight = try backend.vector(random.floats(width, in: 0.5...1.5))
+        bias = try backend.vector(random.floats(width))
       }
 
       /// A vector of ones, to be added to.
-      func sum() throws -> Tensor {
-        try backend.upload([Float](repeating: 1, count: weight.shape.count), shape: weight.shape)
-      }
+      func sum() throws -> Tensor { try backend.vector([Float](repeating: 1, count: weight.shape.count)) }
     }
 
-    @Test(arguments: sizes, [0, 0.1])
-    func residualNormIsDropoutAddAndNorm(_ size: (Int, Int), _ rate: Float) throws {
-      for threads in [1, 2] {
-        let o = try Operands(size.0, size.1, threads: threads)
-        let backend = o.backend
+    @Test(arguments: BackendUnderTest.trainers, [0, 0.1])
+    func residualNormIsDropoutAddAndNorm(_ backend: BackendUnderTest, _ rate: Float) throws {
+      let backend = try backend.trainer
+      for (rows, width) in Self.sizes {
+        let o = try Operands(rows, width, backend)
         let kept = try backend.dropout(o.x, rate: rate, key: 7, stream: 1 << 40)
         let sum = try backend.add(o.residual, kept)
         let y = try backend.layerNorm(sum, weight: o.weight, bias: o.bias, epsilon: 1e-5)
         let draws = DropoutDraws(rate: rate, key: 7, stream: 1 << 40)
         let actual = try backend.residualNorm(
           o.x, residual: o.residual, weight: o.weight, bias: o.bias, epsilon: 1e-5, draws)
-        #expect(try backend.read(actual.sum) == backend.read(sum))
-        #expect(try backend.read(actual.y) == backend.read(y))
+        #expect(try backend.read(actual.sum) == backend.read(sum), "[\(rows), \(width)]")
+        #expect(try backend.read(actual.y) == backend.read(y), "[\(rows), \(width)]")
 
         let (sums, expected) = (try (0..<3).map { _ in try o.sum() }, try (0..<3).map { _ in try o.sum() })
         let gradients = try backend.residualNormGradient(
@@ -56,21 +57,50 @@ extension Operations {
           o.gradient, x: sum, weight: o.weight, epsilon: 1e-5, weightSum: expected[0], biasSum: expected[1])
         let x = try backend.dropout(residual, rate: rate, key: 7, stream: 1 << 40)
         try backend.addColumnSums(x, to: expected[2])
-        #expect(try backend.read(gradients.residual) == backend.read(residual))
-        #expect(try backend.read(gradients.x) == backend.read(x))
-        #expect(try sums.map(backend.read) == expected.map(backend.read))
+        #expect(try backend.read(gradients.residual) == backend.read(residual), "[\(rows), \(width)]")
+        #expect(try backend.read(gradients.x) == backend.read(x), "[\(rows), \(width)]")
+        #expect(try sums.map(backend.read) == expected.map(backend.read), "[\(rows), \(width)]")
       }
     }
 
-    @Test(arguments: sizes, GELU.Form.allCases)
-    func geluGradientAddsItsColumns(_ size: (Int, Int), _ form: GELU.Form) throws {
-      let o = try Operands(size.0, size.1, threads: 2)
-      let (sum, expected) = (try o.sum(), try o.sum())
-      let actual = try o.backend.geluGradient(o.gradient, x: o.x, form, columnSum: sum)
-      let gradient = try o.backend.geluGradient(o.gradient, x: o.x, form)
-      try o.backend.addColumnSums(gradient, to: expected)
-      #expect(try o.backend.read(actual) == o.backend.read(gradient))
-      #expect(try o.backend.read(sum) == o.backend.read(expected))
+    @Test(arguments: BackendUnderTest.trainers, GELU.Form.allCases)
+    func geluGradientAddsItsColumns(_ backend: BackendUnderTest, _ form: GELU.Form) throws {
+      let backend = try backend.trainer
+      for (rows, width) in Self.sizes {
+        let o = try Operands(rows, width, backend)
+        let (sum, expected) = (try o.sum(), try o.sum())
+        let actual = try backend.geluGradient(o.gradient, x: o.x, form, columnSum: sum)
+        let gradient = try backend.geluGradient(o.gradient, x: o.x, form)
+        try backend.addColumnSums(gradient, to: expected)
+        #expect(try backend.read(actual) == backend.read(gradient), "[\(rows), \(width)]")
+        #expect(try backend.read(sum) == backend.read(expected), "[\(rows), \(width)]")
+      }
+    }
+
+    @Test(arguments: BackendUnderTest.trainers)
+    func halvesOfALayerAreFewLaunches(_ backend: BackendUnderTest) throws {
+      guard let backend = try backend.trainer as? OpenCLBackend else { return }
+      let o = try Operands(130, 128, backend)
+      let draws = DropoutDraws(rate: 0.1, key: 7, stream: 1)
+      let sums = try (0..<4).map { _ in try o.sum() }
+      let profiler = Profiler()
+      backend.profiler = profiler
+      defer { backend.profiler = nil }
+      let forward = try backend.residualNorm(
+        o.x, residual: o.residual, weight: o.weight, bias: o.bias, epsilon: 1e-5, draws)
+      _ = try backend.residualNormGradient(
+        o.gradient, sum: forward.sum, weight: o.weight, epsilon: 1e-5, draws, weightSum: sums[0],
+        biasSum: sums[1], columnSum: sums[2])
+      _ = try backend.geluGradient(o.gradient, x: o.x, .exact, columnSum: sums[3])
+      _ = try backend.read(sums[3])
+      let kernels = profiler.kernelTotals
+      func launches(_ operation: String) -> Int {
+        kernels.filter { $0.operation == operation }.reduce(0) { $0 + $1.calls }
+      }
+      #expect(launches(ResidualNorm.name) == 1)
+      // Rows, the blocks' sums, and the totals of all three sums.
+      #expect(launches(RowGradient<ResidualNorm>.name) == 3)
+      #expect(launches(RowGradient<GELU>.name) == 2)
     }
 
     @Test func firstRowsHaveTheGradientsOfWholeAttention() throws {

@@ -16,20 +16,25 @@ public struct DropoutDraws: Sendable, Hashable {
   }
 }
 
-/// `sum = residual + dropout(x)` and its layer norm: what ends each half of an encoder's layer in training.
+/// `sum = residual + dropout(x)` and its layer norm: what ends each half of an encoder's layer.
 public struct ResidualNorm: Operation {
   public static let name = "residual_norm"
   public let outputShape: Shape
+  private let keepsSum: Bool
 
-  public init(_ x: Shape, residual: Shape, weight: Shape, bias: Shape, rate: Float) throws {
+  /// - Parameter keepsSum: whether the sum is a result too, as in training.
+  public init(
+    _ x: Shape, residual: Shape, weight: Shape, bias: Shape, rate: Float, keepsSum: Bool = true
+  ) throws {
     try Self.require(x.rank == 2 && x[1] > 0 && residual == x, "input \(x) beside \(residual)")
     try Self.require(weight == [x[1]] && bias == [x[1]], "weight \(weight), bias \(bias) do not fit \(x)")
     try Self.require(rate >= 0 && rate < 1, "rate \(rate) is not from 0 up to 1")
     outputShape = x
+    self.keepsSum = keepsSum
   }
 
   public var flops: Int { outputShape.count * 17 }
-  public var bytes: Int { outputShape.count * 16 }
+  public var bytes: Int { outputShape.count * (keepsSum ? 16 : 12) }
 }
 
 extension Tape {
