@@ -42,27 +42,33 @@ typedef float stored;
 #else
 #define EACH_OF_FEW(F) F(0) F(1) F(2) F(3) F(4) F(5)
 #endif
-// The columns of a term: of one group of sixteen at `p`, or of that and of one at `next`.
+// The columns of a term: of one group of sixteen at `p`, or of that and of one at `next`. ASK_AHEAD asks for what is
+// read later, as much a term: blocks lie apart, so the hardware guesses too little.
 #if LANES == 8
 #define FETCH_TERM(p, next)                 \
   const float16 both = load_stored(p);      \
   const lanes w0 = both.lo, w1 = both.hi;
+#define ASK_AHEAD(p, next) FETCH_LINE(p);
 #else
 #define FETCH_TERM(p, next) const lanes w0 = load_stored(p), w1 = load_stored(next);
+#define ASK_AHEAD(p, next) \
+  FETCH_LINE(p);           \
+  FETCH_LINE(next);
 #endif
 // Adds `terms` terms to the tile's sums; those of a row of `left` lie side by side, those of `right` `step` apart.
-#define MULTIPLY_STORED(EACH, left, left_row, right, right_next, step, terms) \
-  {                                                                           \
-    const float *tile_left = left;                                            \
-    const uint tile_left_row = left_row;                                      \
-    global const stored *tile_right = right, *tile_next = right_next;         \
-    for (uint term = 0; term < (terms); ++term) {                             \
-      FETCH_TERM(tile_right, tile_next)                                       \
-      EACH(TILE_FMA)                                                          \
-      tile_left += 1;                                                         \
-      tile_right += step;                                                     \
-      tile_next += step;                                                      \
-    }                                                                         \
+#define MULTIPLY_STORED(EACH, left, left_row, right, right_next, step, terms, ahead, ahead_next)      \
+  {                                                                                                   \
+    const float *tile_left = left;                                                                    \
+    const uint tile_left_row = left_row;                                                              \
+    global const stored *tile_right = right, *tile_right_next = right_next;                           \
+    for (uint term = 0; term < (terms); ++term) {                                                     \
+      FETCH_TERM(tile_right, tile_right_next)                                                         \
+      ASK_AHEAD(ahead + term * 16, ahead_next + term * 16)                                            \
+      EACH(TILE_FMA)                                                                                  \
+      tile_left += 1;                                                                                 \
+      tile_right += step;                                                                             \
+      tile_right_next += step;                                                                        \
+    }                                                                                                 \
   }
 
 #define SCORE_STORE(r)                               \
@@ -78,13 +84,15 @@ typedef float stored;
     store_lanes(b##r, 1, output + r * DIM_PITCH + c);   \
   }
 
-// One tile of rows over a span: scores become weights, and values are added up by them.
+// One tile of rows over a span: scores become weights, and values are added up by them. What a group of values takes
+// is asked for while its scores are made, what the next span's keys take while values are added up.
 #define ATTEND(EACH)                                                                                        \
   {                                                                                                         \
     for (uint g = 0; g < groups; g += TILE_COLUMNS / 16) {                                                  \
+      const uint g_next = min(g + 1, groups - 1);                                                           \
       float *target = weights + g * 16;                                                                     \
       EACH(TILE_ZERO)                                                                                       \
-      MULTIPLY_STORED(EACH, query, DIM_PITCH, key[g], key[min(g + 1, groups - 1)], 16, head_dim)            \
+      MULTIPLY_STORED(EACH, query, DIM_PITCH, key[g], key[g_next], 16, head_dim, value[g], value[g_next])   \
       EACH(SCORE_STORE)                                                                                     \
     }                                                                                                       \
     weigh(weights, limits + i, first, count, groups, valid, highest + i, total + i, factor);                \
@@ -92,8 +100,9 @@ typedef float stored;
       EACH(OUTPUT_LOAD)                                                                                     \
       for (uint g = 0; g < groups; ++g) {                                                                   \
         const uint terms = (uint)min(count[g], seen - first[g]);                                            \
+        global const stored *ahead = next_key[g] + c * 16;                                                  \
         MULTIPLY_STORED(EACH, weights + g * 16, SPAN_PITCH, value[g] + c, value[g] + c + 16, value_stride,  \
-                        terms)                                                                              \
+                        terms, ahead, ahead + 256)                                                          \
       }                                                                                                     \
       EACH(OUTPUT_STORE)                                                                                    \
     }                                                                                                       \
@@ -192,20 +201,23 @@ kernel void attention(global const float *q, uint q_offset, uint q_stride, globa
     global const int *table = tables + segment[0];
     const int end = segment[2];
     const uint query_end = segment[4];
-    for (uint unit = (uint)segment[1] / block_size * key_groups + (uint)segment[1] % block_size / 16;;) {
-      global const stored *key[SPAN_GROUPS], *value[SPAN_GROUPS];
+    const uint last_unit = ((uint)end - 1) / block_size * key_groups + ((uint)end - 1) % block_size / 16;
+    for (uint unit = (uint)segment[1] / block_size * key_groups + (uint)segment[1] % block_size / 16;
+         unit <= last_unit; unit += SPAN_GROUPS) {
+      global const stored *key[SPAN_GROUPS], *value[SPAN_GROUPS], *next_key[SPAN_GROUPS];
       int first[SPAN_GROUPS], count[SPAN_GROUPS];
-      uint found = 0;
-      for (; found < SPAN_GROUPS; ++found, ++unit) {
-        const uint place = unit % key_groups * 16;
-        first[found] = unit / key_groups * block_size + place;
-        if (first[found] >= end) break;
-        const size_t at = (size_t)table[unit / key_groups] * kv_heads + kv_head;
-        count[found] = min(16, (int)(block_size - place));
-        key[found] = keys + (at * key_groups + place / 16) * head_dim * 16;
-        value[found] = values + (at * block_size + place) * value_stride;
+      const uint found = min((uint)SPAN_GROUPS, last_unit + 1 - unit);
+      for (uint g = 0; g < found; ++g) {
+        const uint place = (unit + g) % key_groups * 16, block = (unit + g) / key_groups;
+        const size_t at = (size_t)table[block] * kv_heads + kv_head;
+        first[g] = block * block_size + place;
+        count[g] = min(16, (int)(block_size - place));
+        key[g] = keys + (at * key_groups + place / 16) * head_dim * 16;
+        value[g] = values + (at * block_size + place) * value_stride;
+        const uint next = min(unit + g + SPAN_GROUPS, last_unit);
+        const size_t next_at = (size_t)table[next / key_groups] * kv_heads + kv_head;
+        next_key[g] = keys + (next_at * key_groups + next % key_groups) * head_dim * 16;
       }
-      if (found == 0) break;
       for (uint i = segment[3]; i < query_end; i += TILE_ROWS) {
         const uint valid = min((uint)TILE_ROWS, query_end - i);
         int seen = 0;
