@@ -143,7 +143,7 @@ float max_lanes(real x) {
 real exp_real(real x) {
   real bounded = select(x, splat(-110.0f), x < splat(-110.0f));
   bounded = select(bounded, splat(110.0f), bounded > splat(110.0f));
-  // Adding 1.5 · 2^23 rounds to a whole number, in the lowest bits; some compilers spell rint out in twenty instructions.
+  // Adding 1.5 · 2^23 rounds to a whole number, in the lowest bits; some compilers spell rint out.
   const real shifted = fma(bounded, splat(1.44269504088896341f), splat(12582912.0f));
   const real n = shifted - splat(12582912.0f);
   real r = fma(n, splat(-0.693359375f), bounded);

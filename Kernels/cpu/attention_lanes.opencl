@@ -1,5 +1,5 @@
-// Causal grouped-query attention over a paged cache on CPU-class devices, in register tiles: query heads that share a
-// key head, of one row or several, are the rows of a tile; sixteen keys, then sixteen numbers of the values, its columns.
+// Causal grouped-query attention over a paged cache on CPU-class devices, in register tiles: query heads that share
+// a key head, of one row or several, are the rows of a tile; keys, then numbers of the values, its columns.
 //
 //   q          [rows, heads · head_dim] float, rows q_stride elements apart, from element q_offset
 //   keys       [blocks, kv_heads, key_groups, head_dim, 16]: groups of 16 tokens transposed; key_groups covers

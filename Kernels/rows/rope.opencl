@@ -6,14 +6,14 @@
 //   y          [rows, heads · head_dim] float, packed
 // direction: 1, or −1 to turn back.
 // NEIGHBOURS: pairs are elements 2i and 2i+1, otherwise i and i + rotary_dim/2.
-// Launch: rows items with VEC 16, else (head_dim − rotary_dim / 2) · heads × rows: an item a pair or an element that
-// is not rotated.
+// Launch: 1 × rows items with VEC 16, else (head_dim − rotary_dim / 2) · heads × rows: an item a pair or an element
+// that is not rotated.
 #ifndef NEIGHBOURS
 #define NEIGHBOURS 0
 #endif
 
 #if VEC == 16
-// Rotates `count` pairs, from the first of a head on; those of a head that are 16 and more in vectors.
+// Rotates up to 16 pairs of the `count` that are left of a head.
 void rotate_pairs(global const float *input, global const float *rotation, global float *output, uint pairs,
                   uint count, float direction) {
   const float16 r0 = load_real(rotation, 2 * count), r1 = load_real(rotation + 16, count > 8 ? 2 * count - 16 : 0);
