@@ -1,7 +1,8 @@
 // CPU-class devices: work-groups of one item, wide vectors, packed panels, no barrier.
 extension KernelSource {
   public static let attentionLanes = KernelSource(
-    "attention_lanes", PackageResources.attention_lanes_opencl, after: [.lanes, .vectorMath])
+    "attention_lanes", PackageResources.attention_lanes_opencl,
+    after: [.lanes, .vectorMath, .registerTile])
   public static let encoderAttentionTiles = KernelSource(
     "encoder_attention_tiles", PackageResources.encoder_attention_tiles_opencl,
     after: [.lanes, .vectorMath, .registerTile])

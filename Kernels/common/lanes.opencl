@@ -2,7 +2,7 @@
 //
 // OpenCL's own convert_* functions are split into scalars by some compilers, so clang's conversion is used where
 // it is there. half_lanes widens sixteen halfs (as bits) exactly, subnormals included; infinity becomes 65536 unless
-// the compiler knows halfs (HALF_ARITHMETIC), which then converts them in one instruction.
+// the compiler or the processor knows halfs (HALF_ARITHMETIC, F16C), which then converts them in one instruction.
 
 #if defined(__clang__) && defined(__has_builtin)
 #if __has_builtin(__builtin_convertvector)
@@ -22,6 +22,12 @@
 #define lanes_float(x) convert_float16(x)
 #endif
 
+// Clang's halfs are converted by F16C where the target has it, else by calls that may not be there.
+#if defined(LANES_CONVERT) && defined(__F16C__)
+#define LANES_HALF 1
+typedef __fp16 half_lanes_bits __attribute__((ext_vector_type(16)));
+#endif
+
 #ifndef HALF_ARITHMETIC
 #define HALF_ARITHMETIC 0
 #endif
@@ -32,6 +38,8 @@
 float16 half_lanes(ushort16 bits) {
 #if HALF_ARITHMETIC
   return convert_float16(as_half16(bits));
+#elif defined(LANES_HALF)
+  return __builtin_convertvector(__builtin_astype(bits, half_lanes_bits), float16);
 #else
   const uint16 wide = lanes_from_ushort(bits);
   const float16 magnitude = as_float16((wide & 0x7fffu) << 13) * (float16)(0x1.0p+112f);

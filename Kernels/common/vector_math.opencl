@@ -29,7 +29,6 @@
 #if VEC == 16
 typedef float16 real;
 typedef int16 integer;
-#define to_integer(x) convert_int16(x)
 #define as_real(x) as_float16(x)
 #define as_integer(x) as_int16(x)
 #define splat(x) ((float16)(x))
@@ -39,7 +38,6 @@ typedef int16 integer;
 #elif VEC == 4
 typedef float4 real;
 typedef int4 integer;
-#define to_integer(x) convert_int4(x)
 #define as_real(x) as_float4(x)
 #define as_integer(x) as_int4(x)
 #define splat(x) ((float4)(x))
@@ -54,7 +52,6 @@ typedef int4 integer;
 #else
 typedef float real;
 typedef int integer;
-#define to_integer(x) convert_int(x)
 #define as_real(x) as_float(x)
 #define as_integer(x) as_int(x)
 #define splat(x) (x)

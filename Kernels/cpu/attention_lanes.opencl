@@ -1,119 +1,234 @@
-// Causal grouped-query attention over a paged cache on CPU-class devices: sixteen keys ride in one vector.
+// Causal grouped-query attention over a paged cache on CPU-class devices, in register tiles: query heads that share
+// a key head, of one row or several, are the rows of a tile; keys, then numbers of the values, its columns.
 //
 //   q          [rows, heads · head_dim] float, rows q_stride elements apart, from element q_offset
 //   keys       [blocks, kv_heads, key_groups, head_dim, 16]: groups of 16 tokens transposed; key_groups covers
 //              a block of block_size tokens
-//   values     [blocks, kv_heads, block_size, value_stride], value_stride a multiple of 16
-//   sequences  [sequences, 4] int: first row, rows, tokens in the cache, start of the block table in `tables`
+//   values     [blocks, kv_heads, block_size, value_stride], value_stride a multiple of TILE_COLUMNS
+//   rows       [entries, 3] int: row, tokens that it sees, nothing
+//   items      [items, 5] int: first entry, first query, queries, first segment, segments; queries are counted from
+//              the first entry on, a row's heads of the group after one another
+//   segments   [segments, 5] int: start of the block table in `tables`, first token, end, range of the item's
+//              queries; the first token is 0, or a whole number of spans where blocks are whole groups
 //   tables     block numbers
-//   tiles      [tiles, 2] int: sequence, first query; a query is (row · group + head of the group)
 //   y          [rows, heads · head_dim] float, packed
-// Order: online softmax over groups of 16 keys from token 0 on, whatever the row's tile or sequence.
-// Launch: (kv_heads, tiles) items, groups of 1. Tunable: QUERIES (1 … 8) in a tile. KV_HALF: cache of halfs.
-#ifndef QUERIES
-#define QUERIES 8
-#endif
+// Order: online softmax over spans of SPAN_GROUPS groups of keys from token 0 on, whatever the row's item or tile.
+// Launch: (kv_heads, items) items, groups of 1; the last items, which see most of a prompt, come first.
+// KV_HALF: cache of halfs. An item has up to MAX_QUERIES queries, so that what it reads of the cache serves them all.
+// lanes, vector_math with VEC 16 and register_tile come before.
 #ifndef KV_HALF
 #define KV_HALF 0
 #endif
 #define MAX_HEAD_DIM 256
+#define MAX_QUERIES 24
+#define SPAN_GROUPS 4
+// Between rows; not powers of two, so that rows do not meet in the cache.
+#define DIM_PITCH (MAX_HEAD_DIM + 16)
+#define SPAN_PITCH (16 * SPAN_GROUPS + 16)
 
 #if KV_HALF
 typedef ushort stored;
 #define load_stored(p) half_lanes(vload16(0, p))
-#define store_stored(x, i, p) vstore_half_rte(x, i, (global half *)(p))
+// Infinities would poison the sums of rows that may not see them.
+#define store_stored(x, i, p) vstore_half_rte(fmin(fmax(x, -65504.0f), 65504.0f), i, (global half *)(p))
 #else
 typedef float stored;
 #define load_stored(p) vload16(0, p)
 #define store_stored(x, i, p) (p)[i] = (x)
 #endif
 
-#define EACH_1(F) F(0)
-#define EACH_2(F) EACH_1(F) F(1)
-#define EACH_3(F) EACH_2(F) F(2)
-#define EACH_4(F) EACH_3(F) F(3)
-#define EACH_5(F) EACH_4(F) F(4)
-#define EACH_6(F) EACH_5(F) F(5)
-#define EACH_7(F) EACH_6(F) F(6)
-#define EACH_8(F) EACH_7(F) F(7)
-#define EACH_(n, F) EACH_##n(F)
-#define EACH(n, F) EACH_(n, F)
-
-#define SCORE_ZERO(i) float16 s##i = (float16)(0.0f);
-#define SCORE_FMA(i) s##i = fma((float16)(query[d * QUERIES + i]), k, s##i);
-// Rows that may not see this group keep their sums: weight 0, factor 1.
-#define SOFTMAX(i)                                                                        \
-  {                                                                                       \
-    const int visible = min(limit[i] - first, count);                                     \
-    float16 p = (float16)(0.0f);                                                          \
-    factor[i] = 1.0f;                                                                     \
-    if (visible > 0) {                                                                    \
-      const float16 s = select((float16)(-INFINITY), s##i, LANE_INDEX < (int16)(visible)); \
-      const float peak = fmax(highest[i], max_lanes(s));                                  \
-      factor[i] = exp_real((float16)(highest[i] - peak)).s0;                              \
-      p = exp_real(s - (float16)(peak));                                                  \
-      p = select((float16)(0.0f), p, LANE_INDEX < (int16)(visible));                      \
-      highest[i] = peak;                                                                  \
-      total[i] = fma(total[i], factor[i], sum_lanes(p));                                  \
-    }                                                                                     \
-    vstore16(p, i, weight);                                                               \
+#if LANES == 8
+#define EACH_OF_FEW(F) F(0) F(1) F(2)
+#else
+#define EACH_OF_FEW(F) F(0) F(1) F(2) F(3) F(4) F(5)
+#endif
+// The columns of a term: of one group of sixteen at `p`, or of that and of one at `next`. ASK_AHEAD asks for what is
+// read later, as much a term: blocks lie apart, so the hardware guesses too little.
+#if LANES == 8
+#define FETCH_TERM(p, next)                 \
+  const float16 both = load_stored(p);      \
+  const lanes w0 = both.lo, w1 = both.hi;
+#define ASK_AHEAD(p, next) FETCH_LINE(p);
+#else
+#define FETCH_TERM(p, next) const lanes w0 = load_stored(p), w1 = load_stored(next);
+#define ASK_AHEAD(p, next) \
+  FETCH_LINE(p);           \
+  FETCH_LINE(next);
+#endif
+// Adds `terms` terms to the tile's sums; those of a row of `left` lie side by side, those of `right` `step` apart.
+#define MULTIPLY_STORED(EACH, left, left_row, right, right_next, step, terms, ahead, ahead_next)      \
+  {                                                                                                   \
+    const float *tile_left = left;                                                                    \
+    const uint tile_left_row = left_row;                                                              \
+    global const stored *tile_right = right, *tile_right_next = right_next;                           \
+    for (uint term = 0; term < (terms); ++term) {                                                     \
+      FETCH_TERM(tile_right, tile_right_next)                                                         \
+      ASK_AHEAD(ahead + term * 16, ahead_next + term * 16)                                            \
+      EACH(TILE_FMA)                                                                                  \
+      tile_left += 1;                                                                                 \
+      tile_right += step;                                                                             \
+      tile_right_next += step;                                                                        \
+    }                                                                                                 \
   }
-#define VALUE_LOAD(i) float16 o##i = vload16(0, output + i * MAX_HEAD_DIM + d) * factor[i];
-#define VALUE_FMA(i) o##i = fma((float16)(weight[i * 16 + j]), v, o##i);
-#define VALUE_STORE(i) vstore16(o##i, 0, output + i * MAX_HEAD_DIM + d);
+
+#define SCORE_STORE(r)                               \
+  store_lanes(a##r, 0, target + r * SPAN_PITCH);     \
+  store_lanes(b##r, 1, target + r * SPAN_PITCH);
+#define OUTPUT_LOAD(r)                                                               \
+  lanes a##r = load_lanes(0, output + r * DIM_PITCH + c) * (lanes)(factor[r]);       \
+  lanes b##r = load_lanes(1, output + r * DIM_PITCH + c) * (lanes)(factor[r]);
+// A tile's rows beyond `valid` are computed and dropped: they may be another sequence's.
+#define OUTPUT_STORE(r)                                 \
+  if (r < valid) {                                      \
+    store_lanes(a##r, 0, output + r * DIM_PITCH + c);   \
+    store_lanes(b##r, 1, output + r * DIM_PITCH + c);   \
+  }
+
+// One tile of rows over a span: scores become weights, and values are added up by them. What a group of values takes
+// is asked for while its scores are made, what the next span's keys take while values are added up.
+#define ATTEND(EACH)                                                                                        \
+  {                                                                                                         \
+    for (uint g = 0; g < groups; g += TILE_COLUMNS / 16) {                                                  \
+      const uint g_next = min(g + 1, groups - 1);                                                           \
+      float *target = weights + g * 16;                                                                     \
+      EACH(TILE_ZERO)                                                                                       \
+      MULTIPLY_STORED(EACH, query, DIM_PITCH, key[g], key[g_next], 16, head_dim, value[g], value[g_next])   \
+      EACH(SCORE_STORE)                                                                                     \
+    }                                                                                                       \
+    weigh(weights, limits + i, first, count, groups, valid, highest + i, total + i, factor);                \
+    for (uint c = 0; c < value_stride; c += TILE_COLUMNS) {                                                 \
+      EACH(OUTPUT_LOAD)                                                                                     \
+      for (uint g = 0; g < groups; ++g) {                                                                   \
+        const uint terms = (uint)min(count[g], seen - first[g]);                                            \
+        global const stored *ahead = next_key[g] + c * 16;                                                  \
+        MULTIPLY_STORED(EACH, weights + g * 16, SPAN_PITCH, value[g] + c, value[g] + c + 16, value_stride,  \
+                        terms, ahead, ahead + 256)                                                          \
+      }                                                                                                     \
+      EACH(OUTPUT_STORE)                                                                                    \
+    }                                                                                                       \
+  }
+
+// 2^x for x up to 0, and 2^-124 for what is smaller: a polynomial for the fraction, exactly 1 at 0, with a relative
+// error of 1.6e-7. Adding 1.5 · 2^23 rounds to a whole number, which some compilers spell out otherwise.
+float16 exp2_weight(float16 x) {
+  x = x < (float16)(-124.0f) ? (float16)(-124.0f) : x;
+  const float16 shifted = x + (float16)(12582912.0f);
+  const float16 f = x - (shifted - (float16)(12582912.0f));
+  float16 p = (float16)(1.326472731307149e-3f);
+  p = fma(p, f, (float16)(9.671512991189957e-3f));
+  p = fma(p, f, (float16)(5.550733581185341e-2f));
+  p = fma(p, f, (float16)(2.402224242687225e-1f));
+  p = fma(p, f, (float16)(6.931470036506653e-1f));
+  p = fma(p, f, (float16)(1.0f));
+  return as_float16(as_int16(p) + (as_int16(shifted) << 23));
+}
+
+// The larger of each lane; a NaN in `x` is left out.
+float16 larger(float16 x, float16 than) { return x > than ? x : than; }
+
+// Turns the scores of `valid` rows, `groups` groups of 16 each, into weights 2^(score − maximum), 0 for tokens that a
+// row does not see; the sums that came before are to be multiplied by `factor`, as total is.
+void weigh(float *weights, const int *limits, const int *first, const int *count, uint groups, uint valid,
+           float *highest, float16 *total, float *factor) {
+  float risen[16];
+  vstore16((float16)(0.0f), 0, risen);
+  for (uint r = 0; r < valid; ++r) {
+    float *line = weights + r * SPAN_PITCH;
+    float16 peaks = (float16)(highest[r]);
+    for (uint g = 0; g < groups; ++g) {
+      const int visible = min(limits[r] - first[g], count[g]);
+      float16 s = vload16(g, line);
+      if (visible < 16) s = LANE_INDEX < (int16)(visible) ? s : (float16)(-INFINITY);
+      peaks = larger(s, peaks);
+    }
+    const float8 eight = peaks.lo > peaks.hi ? peaks.lo : peaks.hi;
+    const float4 four = eight.lo > eight.hi ? eight.lo : eight.hi;
+    const float2 two = four.lo > four.hi ? four.lo : four.hi;
+    const float peak = two.x > two.y ? two.x : two.y;
+    risen[r] = highest[r] - peak;
+    highest[r] = peak;
+  }
+  vstore16(exp2_weight(vload16(0, risen)), 0, factor);
+  for (uint r = 0; r < valid; ++r) {
+    float *line = weights + r * SPAN_PITCH;
+    float16 sums = total[r] * (float16)(factor[r]);
+    for (uint g = 0; g < groups; ++g) {
+      const int visible = min(limits[r] - first[g], count[g]);
+      float16 p = exp2_weight(vload16(g, line) - (float16)(highest[r]));
+      if (visible < 16) p = LANE_INDEX < (int16)(visible) ? p : (float16)(0.0f);
+      vstore16(p, g, line);
+      sums += p;
+    }
+    total[r] = sums;
+  }
+}
 
 kernel void attention(global const float *q, uint q_offset, uint q_stride, global const stored *keys,
-                      global const stored *values, global const int *sequences, global const int *tables,
-                      global const int *tiles, global float *y, uint heads, uint kv_heads, uint head_dim,
-                      uint block_size, float scale) {
+                      global const stored *values, global const int *rows, global const int *items,
+                      global const int *segments, global const int *tables, global float *y, uint heads,
+                      uint kv_heads, uint head_dim, uint block_size, float scale) {
   const uint kv_head = get_global_id(0);
-  const uint tile = get_global_id(1);
-  global const int *sequence = sequences + tiles[2 * tile] * 4;
-  global const int *table = tables + sequence[3];
+  global const int *item = items + 5 * (get_global_size(1) - 1 - get_global_id(1));
+  global const int *entries = rows + 3 * item[0];
+  const uint first_query = item[1], query_count = item[2];
   const uint group = heads / kv_heads;
-  const uint first_query = tiles[2 * tile + 1];
-  const uint query_count = min((uint)QUERIES, (uint)sequence[1] * group - first_query);
   const uint key_groups = (block_size + 15) / 16;
-  const uint value_stride = (head_dim + 15) / 16 * 16;
+  const uint value_stride = (head_dim + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
 
-  float query[MAX_HEAD_DIM * QUERIES], output[MAX_HEAD_DIM * QUERIES], weight[QUERIES * 16];
-  float highest[QUERIES], total[QUERIES], factor[QUERIES];
-  int limit[QUERIES];
-  int last = 0;
-  for (uint i = 0; i < QUERIES; ++i) {
-    const uint index = first_query + min(i, query_count - 1);
-    const uint row = sequence[0] + index / group;
+  // A tile may go beyond the last query.
+  float queries[(MAX_QUERIES + TILE_ROWS) * DIM_PITCH], outputs[(MAX_QUERIES + TILE_ROWS) * DIM_PITCH];
+  float weights[TILE_ROWS * SPAN_PITCH], highest[MAX_QUERIES], factor[16];
+  float16 total[MAX_QUERIES];
+  int limits[MAX_QUERIES];
+  for (uint i = 0; i < query_count; ++i) {
+    const uint index = first_query + i;
+    global const int *entry = entries + 3 * (index / group);
     global const float *source =
-        q + q_offset + (size_t)row * q_stride + (kv_head * group + index % group) * head_dim;
-    for (uint d = 0; d < head_dim; ++d) query[d * QUERIES + i] = source[d] * scale;
-    for (uint d = 0; d < value_stride; d += 16) vstore16((float16)(0.0f), 0, output + i * MAX_HEAD_DIM + d);
+        q + q_offset + (size_t)entry[0] * q_stride + (kv_head * group + index % group) * head_dim;
+    // Scores are logarithms to base 2.
+    const float16 unit = (float16)(scale * 1.44269504088896341f);
+    for (uint d = 0; d < head_dim; d += 16) {
+      vstore16(load_real(source + d, head_dim - d) * unit, 0, queries + i * DIM_PITCH + d);
+    }
+    for (uint d = 0; d < value_stride; d += 16) vstore16((float16)(0.0f), 0, outputs + i * DIM_PITCH + d);
     highest[i] = -INFINITY;
-    total[i] = 0.0f;
-    limit[i] = sequence[2] - sequence[1] + (int)(index / group) + 1;
-    last = max(last, limit[i]);
+    total[i] = (float16)(0.0f);
+    limits[i] = entry[1];
   }
 
-  for (int block_first = 0; block_first < last; block_first += block_size) {
-    const size_t place = (size_t)table[block_first / block_size] * kv_heads + kv_head;
-    for (uint g = 0; g < key_groups; ++g) {
-      const int first = block_first + g * 16;
-      const int count = min(min(16, (int)(block_size - g * 16)), last - first);
-      if (count <= 0) break;
-      global const stored *key = keys + (place * key_groups + g) * head_dim * 16;
-      EACH(QUERIES, SCORE_ZERO)
-      for (uint d = 0; d < head_dim; ++d) {
-        const float16 k = load_stored(key + d * 16);
-        EACH(QUERIES, SCORE_FMA)
+  for (int part = 0; part < item[4]; ++part) {
+    global const int *segment = segments + 5 * (item[3] + part);
+    global const int *table = tables + segment[0];
+    const int end = segment[2];
+    const uint query_end = segment[4];
+    const uint last_unit = ((uint)end - 1) / block_size * key_groups + ((uint)end - 1) % block_size / 16;
+    for (uint unit = (uint)segment[1] / block_size * key_groups + (uint)segment[1] % block_size / 16;
+         unit <= last_unit; unit += SPAN_GROUPS) {
+      global const stored *key[SPAN_GROUPS], *value[SPAN_GROUPS], *next_key[SPAN_GROUPS];
+      int first[SPAN_GROUPS], count[SPAN_GROUPS];
+      const uint found = min((uint)SPAN_GROUPS, last_unit + 1 - unit);
+      for (uint g = 0; g < found; ++g) {
+        const uint place = (unit + g) % key_groups * 16, block = (unit + g) / key_groups;
+        const size_t at = (size_t)table[block] * kv_heads + kv_head;
+        first[g] = block * block_size + place;
+        count[g] = min(16, (int)(block_size - place));
+        key[g] = keys + (at * key_groups + place / 16) * head_dim * 16;
+        value[g] = values + (at * block_size + place) * value_stride;
+        const uint next = min(unit + g + SPAN_GROUPS, last_unit);
+        const size_t next_at = (size_t)table[next / key_groups] * kv_heads + kv_head;
+        next_key[g] = keys + (next_at * key_groups + next % key_groups) * head_dim * 16;
       }
-      EACH(QUERIES, SOFTMAX)
-      global const stored *value = values + (place * block_size + g * 16) * value_stride;
-      for (uint d = 0; d < value_stride; d += 16) {
-        EACH(QUERIES, VALUE_LOAD)
-        for (int j = 0; j < count; ++j) {
-          const float16 v = load_stored(value + j * value_stride + d);
-          EACH(QUERIES, VALUE_FMA)
-        }
-        EACH(QUERIES, VALUE_STORE)
+      for (uint i = segment[3]; i < query_end; i += TILE_ROWS) {
+        const uint valid = min((uint)TILE_ROWS, query_end - i);
+        int seen = 0;
+        for (uint r = 0; r < valid; ++r) seen = max(seen, limits[i + r]);
+        seen = min(seen, end);
+        uint groups = 0;
+        while (groups < found && first[groups] < seen) ++groups;
+        if (groups == 0) continue;
+        const float *query = queries + i * DIM_PITCH;
+        float *output = outputs + i * DIM_PITCH;
+        if (valid > TILE_ROWS / 2) ATTEND(EACH_ROW) else ATTEND(EACH_OF_FEW)
       }
     }
   }
@@ -121,10 +236,10 @@ kernel void attention(global const float *q, uint q_offset, uint q_stride, globa
   for (uint i = 0; i < query_count; ++i) {
     const uint index = first_query + i;
     global float *target =
-        y + ((size_t)(sequence[0] + index / group) * heads + kv_head * group + index % group) * head_dim;
-    const float factor = 1.0f / total[i];
+        y + ((size_t)entries[3 * (index / group)] * heads + kv_head * group + index % group) * head_dim;
+    const float16 inverse = (float16)(1.0f / sum_lanes(total[i]));
     for (uint d = 0; d < head_dim; d += 16) {
-      store_real(vload16(0, output + i * MAX_HEAD_DIM + d) * factor, target + d, head_dim - d);
+      store_real(vload16(0, outputs + i * DIM_PITCH + d) * inverse, target + d, head_dim - d);
     }
   }
 }
@@ -138,7 +253,7 @@ kernel void store_kv(global const float *key, uint key_offset, uint key_stride, 
   const size_t row = get_global_id(1);
   const uint block = (uint)slots[row] / block_size, place = (uint)slots[row] % block_size;
   const uint key_groups = (block_size + 15) / 16;
-  const uint value_stride = (head_dim + 15) / 16 * 16;
+  const uint value_stride = (head_dim + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
   const size_t at = (size_t)block * kv_heads + head;
   global const float *k = key + key_offset + row * key_stride + head * head_dim;
   global const float *v = value + value_offset + row * value_row_stride + head * head_dim;

@@ -21,7 +21,8 @@ final class OpenCLKVCache: KVCache {
     self.spec = spec
     let cpu = backend.family == .cpu
     let tokens = cpu ? (spec.blockSize + 15) / 16 * 16 : spec.blockSize
-    let width = cpu ? (spec.headDim + 15) / 16 * 16 : spec.headDim
+    let columns = backend.registerTile.columns
+    let width = cpu ? (spec.headDim + columns - 1) / columns * columns : spec.headDim
     let elementBytes = spec.dtype == .f32 ? 4 : 2
     let keyShape = Shape([spec.blocks, spec.kvHeads, tokens, spec.headDim, elementBytes])
     let valueShape = Shape([spec.blocks, spec.kvHeads, spec.blockSize, width, elementBytes])
@@ -91,7 +92,7 @@ extension OpenCLBackend {
       try launchItems(kernel, arguments, spec.kvHeads * spec.headDim, operation.rows)
     } else {
       try launchItems(
-        try lanesKernel("store_kv", spec, queries: 1),
+        try lanesKernel("store_kv", spec),
         arguments + [
           .uint("head_dim", UInt32(spec.headDim)), .uint("block_size", UInt32(spec.blockSize)),
         ], spec.kvHeads, operation.rows)
@@ -119,33 +120,41 @@ extension OpenCLBackend {
     return y
   }
 
-  /// Attention on CPU-class devices: a work-item a key head and tile of queries.
+  /// Attention on CPU-class devices: a work-item a key head and item of an ``AttentionPlan`` that splits no row.
   private func attendLanes(
     _ query: FloatView, heads: Int, scale: Float, layer: Int, cache: OpenCLKVCache, _ batch: OpenCLBatch,
     _ y: Tensor
   ) throws {
     let spec = cache.spec
     let group = heads / spec.kvHeads
-    let decode = batch.metadata.sequences.allSatisfy { $0.rowCount == 1 }
-    let shape = OpenCLBatch.TileShape(
-      group: group, queries: decode ? min(group, 8) : tuned.prefillQueries)
-    let tiles = try batch.tiles(shape, self)
-    try launchItems(
-      try lanesKernel("attention", spec, queries: shape.queries),
-      [
-        .buffer("q", query.buffer), .uint("q_offset", query.offset), .uint("q_stride", query.stride),
-        .buffer("keys", cache.keys[layer]), .buffer("values", cache.values[layer]),
-        .buffer("sequences", batch.sequences), .buffer("tables", batch.tables),
-        .buffer("tiles", tiles.buffer),
-        .buffer("y", try FloatView(y).buffer), .uint("heads", UInt32(heads)),
-        .uint("kv_heads", UInt32(spec.kvHeads)), .uint("head_dim", UInt32(spec.headDim)),
-        .uint("block_size", UInt32(spec.blockSize)), .float("scale", scale),
-      ], spec.kvHeads, tiles.count)
+    let queries = laneQueries(batch.metadata.rows * group, kvHeads: spec.kvHeads)
+    let shape = AttentionShape.lanes(queries: queries, blockSize: spec.blockSize)
+    let plan = try batch.plan(group: group, kvHeads: spec.kvHeads, shape, self)
+    for (_, items, count) in plan.launches {
+      try launchItems(
+        try lanesKernel("attention", spec),
+        [
+          .buffer("q", query.buffer), .uint("q_offset", query.offset), .uint("q_stride", query.stride),
+          .buffer("keys", cache.keys[layer]), .buffer("values", cache.values[layer]),
+          .buffer("rows", plan.rows), .buffer("items", items), .buffer("segments", plan.segments),
+          .buffer("tables", batch.tables), .buffer("y", try FloatView(y).buffer),
+          .uint("heads", UInt32(heads)), .uint("kv_heads", UInt32(spec.kvHeads)),
+          .uint("head_dim", UInt32(spec.headDim)), .uint("block_size", UInt32(spec.blockSize)),
+          .float("scale", scale),
+        ], spec.kvHeads, count)
+    }
   }
 
-  private func lanesKernel(_ name: StaticString, _ spec: KVCacheSpec, queries: Int) throws -> OpenCLKernel {
+  /// Queries of an item: fewer where the device would have less than four items a compute unit.
+  private func laneQueries(_ queries: Int, kvHeads: Int) -> Int {
+    let share = queries * kvHeads / (4 * device.computeUnits)
+    let rows = registerTile.rows
+    return min(tuned.attentionQueries, max(1, share / rows) * rows)
+  }
+
+  private func lanesKernel(_ name: StaticString, _ spec: KVCacheSpec) throws -> OpenCLKernel {
     try library.kernel(
       .attentionLanes, name,
-      "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) -DVEC=16 -DGROUP=1 -DQUERIES=\(queries) ")
+      "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) -DVEC=16 -DGROUP=1 " + registerTile.options)
   }
 }

@@ -3,10 +3,10 @@ import OpenCLRuntime
 import Tensors
 
 extension TunableKernel {
-  /// `attention` on CPU-class devices: queries of a tile in prefill. Each is summed by itself.
+  /// `attention` on CPU-class devices: queries of an item at most, in tiles one after another. Each is summed by itself.
   public static let attentionCPU = TunableKernel(
-    "attention.cpu", family: .cpu, parameters: [TunableParameter("QUERIES", Array(1...8))],
-    classes: ["prefill"], trial: { backend, _ in try attentionTrial(backend, tokens: 128) })
+    "attention.cpu", family: .cpu, parameters: [TunableParameter("queries", [6, 12, 24])],
+    trial: { backend, _ in try attentionTrial(backend, tokens: 512) })
 
   /// `attention` on GPU-class devices: tokens of a chunk that a group can take alone, and items of a group where
   /// there are no tensor cores (the encoder's too).

@@ -1,6 +1,6 @@
 import Tensors
 
-/// Which work-group computes what of a step's attention on GPU-class devices; the lists that the kernels read.
+/// Which work-group computes what of a step's attention; the lists that the kernels read.
 ///
 /// A row's chunks of ``AttentionShape/splitTokens`` tokens are put together in order whoever computes them, so none
 /// of the choices here changes a bit of a result.

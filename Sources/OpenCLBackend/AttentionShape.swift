@@ -1,5 +1,5 @@
-/// How attention's kernels for GPU-class devices are shaped; `splitTokens` and `keys` decide the bits of a result,
-/// the rest only the speed.
+/// How attention's kernels are shaped; on GPU-class devices `splitTokens` and `keys` decide the bits of a result, the
+/// rest only the speed.
 struct AttentionShape: Hashable {
   enum Variant { case portable, tensorCores }
 
@@ -46,6 +46,15 @@ extension AttentionShape {
       items: small ? tuned["ITEMS"] : 64, keys: keys, splitTokens: tuned["SPLIT"],
       narrowQueries: [4, 8, 16].first { $0 >= group && $0 <= fitting } ?? fitting,
       wideQueries: fitting, directGroups: 2 * computeUnits)
+  }
+
+  /// For register tiles on CPU-class devices: an item takes all tokens of up to `queries` queries, and what sequences
+  /// share is whole spans of the softmax, which are whole groups of 16 tokens.
+  static func lanes(queries: Int, blockSize: Int) -> AttentionShape {
+    let endless = Int(Int32.max)
+    return AttentionShape(
+      items: 1, keys: blockSize % 16 == 0 ? 64 : endless, splitTokens: endless, narrowQueries: queries,
+      wideQueries: queries, directGroups: endless)
   }
 
   /// For tensor cores: `QUERIES` queries share the tiles of a group in prefill, 16 are a warp alone.

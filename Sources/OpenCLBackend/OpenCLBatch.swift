@@ -10,10 +10,7 @@ final class OpenCLBatch: PreparedBatch {
   let positions: OpenCLBuffer
   /// `block · blockSize + place` of every row.
   let slots: OpenCLBuffer
-  /// `[sequences, 4]`: first row, rows, tokens in the cache, start of the block table.
-  let sequences: OpenCLBuffer
   let tables: OpenCLBuffer
-  private let tiles = Mutex<[TileShape: Tiles]>([:])
   private let plans = Mutex<[PlanKey: SplitPlan]>([:])
 
   /// Queries a row has (heads of a key head's group), and queries in a tile.
@@ -47,13 +44,9 @@ final class OpenCLBatch: PreparedBatch {
   init(_ batch: BatchMetadata, _ backend: OpenCLBackend) throws {
     metadata = batch
     var slots: [Int32] = []
-    var sequences: [Int32] = []
     var tables: [Int32] = []
     slots.reserveCapacity(batch.rows)
     for slice in batch.sequences {
-      sequences += [
-        Int32(slice.rowStart), Int32(slice.rowCount), Int32(slice.contextLength), Int32(tables.count),
-      ]
       tables += slice.blockTable
       for position in (slice.contextLength - slice.rowCount)..<slice.contextLength {
         let block = Int(slice.blockTable[position / batch.blockSize])
@@ -69,27 +62,10 @@ final class OpenCLBatch: PreparedBatch {
     tokenIDs = try backend.makeBuffer(batch.tokenIDs)
     positions = try backend.makeBuffer(batch.positions)
     self.slots = try backend.makeBuffer(slots)
-    self.sequences = try backend.makeBuffer(sequences)
     self.tables = try backend.makeBuffer(tables)
   }
 
-  /// The batch's queries in tiles, `[count, 2]`: sequence and first query; made once for each shape.
-  func tiles(_ shape: TileShape, _ backend: OpenCLBackend) throws -> Tiles {
-    try tiles.withLock { known in
-      if let tiles = known[shape] { return tiles }
-      var list: [Int32] = []
-      for (index, slice) in metadata.sequences.enumerated() {
-        for first in stride(from: 0, to: slice.rowCount * shape.group, by: shape.queries) {
-          list += [Int32(index), Int32(first)]
-        }
-      }
-      let tiles = Tiles(buffer: try backend.makeBuffer(list), count: list.count / 2)
-      known[shape] = tiles
-      return tiles
-    }
-  }
-
-  /// Which work-group computes what, on GPU-class devices; made once for each shape.
+  /// Who computes what of the attention; made once for each shape.
   func plan(group: Int, kvHeads: Int, _ shape: AttentionShape, _ backend: OpenCLBackend) throws -> SplitPlan {
     try plans.withLock { known in
       let key = PlanKey(group: group, kvHeads: kvHeads, shape: shape)

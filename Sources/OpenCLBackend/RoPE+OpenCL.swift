@@ -36,8 +36,8 @@ extension OpenCLBackend {
     let table = try rotationTable(spec, positions: last + 1)
     let heads = operation.width / spec.headDim
     let options: KernelOptions = spec.pairing == .neighbours ? "-DNEIGHBOURS=1 " : ""
-    // An item takes a head on CPU devices, a pair or an element that is not rotated on others.
-    let items = family == .cpu ? 1 : spec.headDim - spec.rotaryDim / 2
+    // An item takes a row on CPU devices, a pair or an element that is not rotated on others.
+    let items = family == .cpu ? 1 : heads * (spec.headDim - spec.rotaryDim / 2)
     try launchColumns(
       try rowKernel(.rope, "rope", width: 1, options),
       [
@@ -46,7 +46,7 @@ extension OpenCLBackend {
         .buffer("y", try FloatView(y).buffer), .uint("heads", UInt32(heads)),
         .uint("head_dim", UInt32(spec.headDim)), .uint("rotary_dim", UInt32(spec.rotaryDim)),
         .float("direction", inverse ? -1 : 1),
-      ], heads * items, operation.rows)
+      ], items, operation.rows)
     try record(operation)
     return y
   }

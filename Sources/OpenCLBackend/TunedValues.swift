@@ -54,8 +54,8 @@ struct TunedValues {
   /// Of the kernels of matmul_panels.opencl, by the weights' ``WeightFormat``.
   let panelOptions: [KernelOptions]
   let matmulColumns: ColumnGroups
-  /// Queries of a tile of `attention` in prefill, CPU family.
-  let prefillQueries: Int
+  /// Queries of an item of `attention` at most, CPU family.
+  let attentionQueries: Int
   let attention: KernelParameters
   /// Items of a group of `encoder_attention`, GPU family.
   let encoderGroup: Int
@@ -79,7 +79,7 @@ struct TunedValues {
       let tile = tuning[.matmulTile, $0]
       return TileBlocks(tiles: tile["block_tiles"], tasksPerUnit: tile["tasks_per_unit"])
     }
-    prefillQueries = tuning[.attentionCPU, "prefill"]["QUERIES"]
+    attentionQueries = tuning[.attentionCPU]["queries"]
     attention = tuning[.attentionGPU]
     encoderGroup = tuning[.encoderAttentionGPU]["GROUP"]
     productTiles = tuning[.productCPU]["block_tiles"]

@@ -141,6 +141,27 @@ extension Operations {
       #expect(Judge.bitDifference(results[0][...], results[1][...]) == nil)
     }
 
+    @Test func attentionInTilesForBothWidthsOfRegistersGivesTheSameBits() throws {
+      let device = try OpenCLPlatforms.devices()[0]
+      let parts = [(9, 140), (1, 83), (1, 1)].map { TestBatch.Part(rows: $0.0, context: $0.1) }
+      let batch = try TestBatch(parts, blockSize: 16)
+      // Values of 48 numbers are no whole number of the wider tiles.
+      let spec = KVCacheSpec(
+        layers: 1, blocks: batch.blocks, blockSize: 16, kvHeads: 1, headDim: 48, dtype: .f16)
+      var random = TestRandom(5)
+      let query = random.activations(batch.metadata.rows * 4 * 48)
+      let results = try [8, 16].map { registerFloats in
+        let features = KernelFeatures(registerFloats: registerFloats)
+        let backend = try OpenCLBackend(device: device, family: .cpu, features: features)
+        let (cache, _) = try AttentionTests.filled(backend, spec, batch, layer: 0)
+        return try backend.read(
+          backend.attention(
+            backend.matrix(query, 4 * 48), heads: 4, scale: 0.2, layer: 0, cache: cache,
+            backend.prepare(batch.metadata)))
+      }
+      #expect(Judge.bitDifference(results[0][...], results[1][...]) == nil)
+    }
+
     @Test func gpuClassKernelsFollowTheReference() throws {
       let backend = try #require(try Self.backends().last)
       #expect(backend.family == .gpu)
