@@ -19,18 +19,21 @@ public struct KernelFeatures: Sendable, Hashable, Codable {
   public var registerFloats: Int
   /// `dot_acc_sat` and its kin on packed bytes (cl_khr_integer_dot_product).
   public var integerDotProduct: Bool
+  /// NVIDIA's `dp4a` as inline PTX: four products of packed bytes and their sum.
+  public var dp4a: Bool
 
   /// Core OpenCL C alone.
   public static let portable = KernelFeatures()
 
   public init(
     warpInstructions: WarpInstructions = .none, subgroupSizes: [Int] = [], halfArithmetic: Bool = false,
-    registerFloats: Int = 16, integerDotProduct: Bool = false
+    registerFloats: Int = 16, integerDotProduct: Bool = false, dp4a: Bool = false
   ) {
     self.warpInstructions = warpInstructions
     self.subgroupSizes = subgroupSizes
     self.halfArithmetic = halfArithmetic
     self.registerFloats = registerFloats
     self.integerDotProduct = integerDotProduct
+    self.dp4a = dp4a
   }
 }

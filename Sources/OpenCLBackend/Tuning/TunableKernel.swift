@@ -109,8 +109,8 @@ public struct TunableKernel: Sendable {
     .attentionCPU, .attentionGPU, .elementwiseCPU, .elementwiseGPU, .encoderAttentionGPU, .matmulColumns,
     .matmulTile, .normsGPU, .productCPU,
     // Which tiles a result gets is tried with those that were found before.
-    .matmulWarp, .matmulWarpRows, .matmulWarpChoice, .productWarp, .productWarpChoice, .attentionWarp,
-    .attentionWarpGroups,
+    .matmulWarp, .matmulWarpRows, .matmulWarpChoice, .int8Warp, .int8WarpRows, .productWarp,
+    .productWarpChoice, .attentionWarp, .attentionWarpGroups,
   ]
 
   /// Whether a device of this class and with these features runs it.
