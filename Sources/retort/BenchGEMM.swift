@@ -10,9 +10,9 @@ struct BenchGEMM: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "gemm", abstract: "Rates of square matrix products beside the device's measured peak.",
     discussion: """
-      'matmul' multiplies with stored weights, as models do; 'product' takes the three forms of training. The peak is \
-      what chains of multiply-adds on registers reach on the device (with --precision bf16 on NVIDIA's GPUs: what \
-      mma.sync reaches), measured before and after every run and for as long. For --backend cpu it is that of the \
+      'matmul' multiplies with stored weights, as models do; 'product' takes the three forms of training, which int8 \
+      has not. The peak is what chains of multiply-adds on registers reach on the device (with --precision bf16 or \
+      int8 on NVIDIA's GPUs: what mma.sync reaches in bfloat16), measured before and after every run and for as long. For --backend cpu it is that of the \
       first OpenCL device that is a processor.
 
       Example: retort bench gemm --backend opencl --sizes 1024,2048,4096
@@ -20,13 +20,26 @@ struct BenchGEMM: ParsableCommand {
 
   @Option(help: ArgumentHelp("Rows, columns and terms of the products.", valueName: "n,n,…"))
   var sizes = "1024,2048,4096"
-  @Option(help: "What weights and products are kept in: f32 or bf16.")
-  var precision: TrainingPrecision = .f32
+  @Option(
+    help: ArgumentHelp("What weights and products are kept in.", valueName: "f32|bf16|int8"))
+  var precision: Precision = .f32
   @Option(
     help:
       "Runs of each product at least, half a second too; the fastest rate and the middle share are printed.")
   var repeats = 5
   @OptionGroup var options: RunOptions
+
+  enum Precision: String, ExpressibleByArgument, CaseIterable {
+    case f32, bf16, int8
+
+    var mode: ComputeMode {
+      switch self {
+      case .f32: .f32
+      case .bf16: .bf16
+      case .int8: .int8
+      }
+    }
+  }
 
   private struct Line {
     let name: String
@@ -46,7 +59,7 @@ struct BenchGEMM: ParsableCommand {
     guard (1...1000).contains(repeats) else { throw ValidationError("Give --repeats from 1 to 1000.") }
     let backend = try options.makeTrainingBackend()
     let meter = try Meter(backend, device: options.device?.single(), precision)
-    let lines = try sizes.flatMap { try Self.measure($0, precision.dtype, repeats: repeats, backend, meter) }
+    let lines = try sizes.flatMap { try Self.measure($0, precision, repeats: repeats, backend, meter) }
     try report(lines, meter)
   }
 
@@ -57,14 +70,14 @@ struct BenchGEMM: ParsableCommand {
     private let meter: ArithmeticMeter
     private(set) var best = 0.0
 
-    init?(_ backend: any Backend, device number: Int?, _ precision: TrainingPrecision) throws {
+    init?(_ backend: any Backend, device number: Int?, _ precision: Precision) throws {
       let found =
         backend is OpenCLBackend
         ? try RunOptions.openCLDevice(number) : (try? OpenCLPlatforms.devices())?.first { $0.kind == .cpu }
       guard let found else { return nil }
       device = found
       let kernels = (backend as? OpenCLBackend)?.features.warpInstructions
-      isMatrix = precision == .bf16 && kernels == .ptx
+      isMatrix = precision != .f32 && kernels == .ptx
       meter = try ArithmeticMeter(device, isMatrix ? .matrixBF16 : .f32)
     }
 
@@ -82,7 +95,7 @@ struct BenchGEMM: ParsableCommand {
   private static let least = 0.5
 
   private static func measure(
-    _ n: Int, _ precision: DType, repeats: Int, _ backend: any Backend & TrainingBackend, _ meter: Meter?
+    _ n: Int, _ precision: Precision, repeats: Int, _ backend: any Backend & TrainingBackend, _ meter: Meter?
   ) throws -> [Line] {
     let flops = 2 * Double(n) * Double(n) * Double(n)
     return try forms(n, precision, backend).map { name, product in
@@ -108,9 +121,9 @@ struct BenchGEMM: ParsableCommand {
     }
   }
 
-  private static func forms(_ n: Int, _ precision: DType, _ backend: any Backend & TrainingBackend) throws
-    -> [(String, () throws -> Tensor)]
-  {
+  private static func forms(
+    _ n: Int, _ precision: Precision, _ backend: any Backend & TrainingBackend
+  ) throws -> [(String, () throws -> Tensor)] {
     // Small whole numbers: every sum is exact, and no value is subnormal.
     let values = (0..<(n * n)).map { Float($0 % 7) - 3 }
     let (x, w) = (try backend.upload(values, shape: [n, n]), try backend.upload(values, shape: [n, n]))
@@ -120,13 +133,16 @@ struct BenchGEMM: ParsableCommand {
         WeightSource(
           name: "weight", dtype: .f32, shape: [n, n], file: "memory",
           bytes: { UnsafeRawBufferPointer(stored.values) })
-      ], compute: precision == .f32 ? .f32 : .bf16)
+      ], compute: precision.mode)
+    let multiply = ("matmul", { try backend.matmul(x, weight, bias: nil) })
+    if precision == .int8 { return [multiply] }
     func product(_ transposeA: Bool, _ transposeB: Bool) throws -> Tensor {
       try backend.product(
-        x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil, precision: precision)
+        x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil,
+        precision: precision == .f32 ? .f32 : .bf16)
     }
     return [
-      ("matmul", { try backend.matmul(x, weight, bias: nil) }),
+      multiply,
       ("product x Wᵀ", { try product(false, true) }),
       ("product dY W", { try product(false, false) }),
       ("product dYᵀ x", { try product(true, false) }),
