@@ -6,11 +6,15 @@ extension KernelSource {
   public static let encoderAttentionTiles = KernelSource(
     "encoder_attention_tiles", PackageResources.encoder_attention_tiles_opencl,
     after: [.lanes, .vectorMath, .registerTile])
+  public static let matmulInt8Panels = KernelSource(
+    "matmul_int8_panels", PackageResources.matmul_int8_panels_opencl,
+    after: [.int8Groups, .lanes, .registerTile])
   public static let matmulPanels = KernelSource(
     "matmul_panels", PackageResources.matmul_panels_opencl,
     after: [.blockFormats, .lanes, .panelFormats, .registerTile])
   public static let packPanels = KernelSource(
-    "pack_panels", PackageResources.pack_panels_opencl, after: [.blockFormats, .lanes, .panelFormats])
+    "pack_panels", PackageResources.pack_panels_opencl,
+    after: [.blockFormats, .int8Groups, .lanes, .panelFormats])
   public static let panelFormats = KernelSource("panel_formats", PackageResources.panel_formats_opencl)
   public static let productPanels = KernelSource(
     "product_panels", PackageResources.product_panels_opencl, after: [.registerTile])

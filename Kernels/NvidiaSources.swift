@@ -10,6 +10,8 @@ extension KernelSource {
   public static let encoderTile = KernelSource("encoder_tile", PackageResources.encoder_tile_opencl)
   public static let matmulMMA = KernelSource(
     "matmul_mma", PackageResources.matmul_mma_opencl, after: [.blockFormats, .warp, .mmaWeights])
+  public static let matmulMMAInt8 = KernelSource(
+    "matmul_mma_int8", PackageResources.matmul_mma_int8_opencl, after: [.int8Groups, .warp])
   public static let mmaWeights = KernelSource("mma_weights", PackageResources.mma_weights_opencl)
   public static let packWGMMA = KernelSource(
     "pack_wgmma", PackageResources.pack_wgmma_opencl, after: [.warp, .warpgroup])

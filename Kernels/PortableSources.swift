@@ -8,7 +8,11 @@ extension KernelSource {
   public static let encoderAttentionBlocks = KernelSource(
     "encoder_attention_blocks", PackageResources.encoder_attention_blocks_opencl,
     after: [.vectorMath, .attentionTile])
+  public static let matmulInt8 = KernelSource(
+    "matmul_int8", PackageResources.matmul_int8_opencl, after: [.int8Groups])
   public static let matmulTiled = KernelSource(
     "matmul_tiled", PackageResources.matmul_tiled_opencl, after: [.blockFormats])
   public static let productTiled = KernelSource("product_tiled", PackageResources.product_tiled_opencl)
+  public static let quantizeInt8 = KernelSource(
+    "quantize_int8", PackageResources.quantize_int8_opencl, after: [.blockFormats, .int8Groups])
 }

@@ -97,7 +97,7 @@ class Plan:
 
     def kernel_steps(self):
         s = self.sizes
-        for precision in ("bf16", "f32"):
+        for precision in ("bf16", "f32", "int8"):
             self.retort(f"gemm-{precision}-retort", 40, "bench", "gemm", "--sizes", s["gemm"], "--precision", precision)
         self.torch("gemm-torch", 40, "gemm", "--sizes", s["gemm"], "--precision", "bf16,f32")
         attention = ["--heads", s["heads"], "--kv-heads", s["kv_heads"], "--head-dim", s["head_dim"], "--prefill", s["prefill"],
@@ -112,8 +112,9 @@ class Plan:
         s = self.sizes
         sizes = ["--prompt-tokens", s["prompt"], "--generate-tokens", s["generate"], "--decode-prompt-tokens", s["decode_prompt"],
                  "--batch", s["batch"]]
-        for dtype in ("bf16", "q4_K"):
-            self.retort(f"decoder-{dtype}-retort", 60, "bench", "generate", "--random-weights", s["shape"], "--weight-type", dtype, *sizes,
+        for name, mode in (("bf16", ["--weight-type", "bf16"]), ("q4_K", ["--weight-type", "q4_K"]),
+                           ("int8", ["--weight-type", "bf16", "--compute", "int8"])):
+            self.retort(f"decoder-{name}-retort", 60, "bench", "generate", "--random-weights", s["shape"], *mode, *sizes,
                         "--step-tokens", s["step_tokens"], "--repeats", 2)
         self.torch("decoder-torch", 60, "decoder", "--shape", s["shape"], *sizes)
 
@@ -128,13 +129,14 @@ class Plan:
         s = self.sizes
         pairs = self.arguments.pairs or next((p for p in (HERE.parent.parent / "sample/pairs.jsonl", HERE.parent.parent / "Tools/sample/pairs.jsonl")
                                               if p.exists()), Path("pairs.jsonl"))
+        again = []
         for model in s["models"]:
             path = self.arguments.models / model / "model.gguf"
             files = {path: f"fetch it with Tools/fetch-model {model}, or give --models", pairs: "give --pairs"}
             prompts = self.output / f"prompts-{model}.jsonl"
             work = ["--model", path, "--input", pairs, "--limit", s["pairs"]]
-            self.retort(f"label-{model}-retort", 75, "bench", "label", *work, "--batch", s["label_batch"], "--max-tokens", s["max_tokens"],
-                        "--no-profile", files=files)
+            label = ["bench", "label", *work, "--batch", s["label_batch"], "--max-tokens", s["max_tokens"], "--no-profile"]
+            self.retort(f"label-{model}-retort", 75, *label, files=files)
 
             def save(text, prompts=prompts):
                 lines = [json.loads(line)["tokens"] for line in text.splitlines()]
@@ -152,6 +154,10 @@ class Plan:
 
             self.steps.append(Step(f"label-{model}-torch", "torch", 90, lambda command=command: command, files=files, prepare=count,
                                    needs=(f"label-{model}-retort", f"prompts-{model}")))
+            again.append((f"label-{model}-int8-retort", [*label, "--compute", "int8"], files))
+        # Last, where time is left.
+        for name, words, files in again:
+            self.retort(name, 75, *words, files=files)
 
 
 def steps(arguments, binary, output):

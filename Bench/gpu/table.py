@@ -28,11 +28,14 @@ def cases(records, name):
 
 def gemm_rows(records):
     out, torch = [], cases(records, "gemm-torch")
-    for precision in ("bf16", "f32"):
+    for precision in ("bf16", "f32", "int8"):
         for product in (result(records, f"gemm-{precision}-retort") or {}).get("products", []):
-            peer = found(torch, precision=precision, size=product["size"])
+            # What int8 must beat is bfloat16.
+            other = "bf16" if precision == "int8" else precision
+            peer = found(torch, precision=other, size=product["size"])
             target = 0.6 if precision == "bf16" and product["size"] == 8192 and product["form"] == "matmul" else None
-            out.append(row(f"GEMM {precision} {product['size']}³, {product['form']}", "GFLOP/s", product["gflops"], peer and peer["gflops"], target))
+            out.append(row(f"GEMM {precision} {product['size']}³, {product['form']}", "GFLOP/s", product["gflops"], peer and peer["gflops"], target,
+                           "torch" if other == precision else f"torch {other}"))
     return out
 
 
@@ -60,7 +63,7 @@ def row_rows(records):
 
 def decoder_rows(records):
     out, torch = [], result(records, "decoder-torch") or {}
-    for dtype in ("bf16", "q4_K"):
+    for dtype in ("bf16", "q4_K", "int8"):
         told = result(records, f"decoder-{dtype}-retort")
         if not told:
             continue
@@ -86,7 +89,8 @@ def whole_rows(records):
         out.append(row("student's training step, bf16", "steps/s", told["steps_per_second"], peer and peer["steps_per_second"]))
     for name in records:
         if name.startswith("label-") and name.endswith("-retort") and result(records, name):
-            told, peer = result(records, name), result(records, name[:-len("retort")] + "torch")
+            # In int8 the peer is the same: there is one a model.
+            told, peer = result(records, name), result(records, name[:-len("retort")].replace("-int8-", "-") + "torch")
             out.append(row(f"bulk labelling, {name[len('label-'):-len('-retort')]}", "pairs/s", told["pairs_per_second"],
                            peer and peer["pairs_per_second"], 5, "transformers generate"))
     return out

@@ -3,7 +3,8 @@
 //   rows_in   [row_count, K] in FORMAT, rows row_bytes apart: columns 32 · first_panel … of the output
 //   panels    the packed matrix; see matmul_panels.opencl for the layouts
 // Columns past row_count are filled with zeros.
-// pack_f32, pack_bf16, pack_f16: items (ceil(K / 32), panels). pack_blocks: items (K / BLOCK_ELEMENTS, panels);
+// pack_int8 rounds to int8 with a scale for every 64 terms (int8_groups.opencl; layout in matmul_int8_panels.opencl).
+// pack_int8: items (ceil(K / 64), panels). pack_f32, pack_bf16, pack_f16: items (ceil(K / 32), panels). pack_blocks: items (K / BLOCK_ELEMENTS, panels);
 // quantised FORMATs only, every quant and scale keeps its bits.
 
 kernel void pack_f32(global const uchar *rows_in, ulong row_bytes, int row_count, global float *panels,
@@ -40,6 +41,30 @@ kernel void pack_bf16(global const uchar *rows_in, ulong row_bytes, int row_coun
       float values[8] = {0, 0, 0, 0, 0, 0, 0, 0};
       if (row < (uint)row_count) vstore8(block_unpack8(rows_in + row * row_bytes, k, K), 0, values);
       for (uint i = 0; i < min(8u, K - k); ++i) out[(size_t)(k + i) * 32 + place] = round_bf16(values[i]);
+    }
+  }
+}
+
+kernel void pack_int8(global const uchar *rows_in, ulong row_bytes, int row_count, global uchar *panels,
+                      int first_panel, uint K) {
+  const uint group = get_global_id(0), panel = get_global_id(1);
+  global uchar *record = panels + ((size_t)(first_panel + panel) * get_global_size(0) + group) * (128 + 64 * 32);
+  for (uint lane = 0; lane < 32; ++lane) {
+    const uint row = panel * 32 + lane;
+    float8 v[8], most = (float8)(0.0f);
+    for (uint i = 0; i < 8; ++i) {
+      const uint k = group * INT8_GROUP + 8 * i;
+      v[i] = row < (uint)row_count && k < K ? block_unpack8(rows_in + row * row_bytes, k, K) : (float8)(0.0f);
+      most = fmax(most, fabs(v[i]));
+    }
+    const float4 most4 = fmax(most.lo, most.hi);
+    const float peak = fmax(fmax(most4.x, most4.y), fmax(most4.z, most4.w)), inverse = int8_inverse(peak);
+    ((global float *)record)[lane] = peak / 127.0f;
+    global char *out = (global char *)record + 128 + lane;
+    for (uint i = 0; i < 8; ++i) {
+      char codes[8];
+      vstore8(convert_char8_sat_rte(v[i] * inverse), 0, codes);
+      for (uint j = 0; j < 8; ++j) out[(8 * i + j) * 32] = codes[j];
     }
   }
 }

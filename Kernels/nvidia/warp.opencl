@@ -13,9 +13,14 @@
 //   a[2] row g,     k 2t+8, 2t+9    a[3] row g+8, k 2t+8, 2t+9
 //   b[0] column g,  k 2t, 2t+1      b[1] column g, k 2t+8, 2t+9  (uint b[2], 16 × 8)
 //   c[0], c[1] row g, columns 2t, 2t+1     c[2], c[3] row g+8    (float c[4], 16 × 8)
+// Of an m16n8k32 product of bytes, registers hold four k's, the lowest in the low byte:
+//   a[0] row g,     k 4t … 4t+3     a[1] row g+8, k 4t … 4t+3    (uint a[4], 16 × 32)
+//   a[2] row g,     k 4t+16 … +19   a[3] row g+8, k 4t+16 … +19
+//   b[0] column g,  k 4t … 4t+3     b[1] column g, k 4t+16 … +19 (uint b[2], 32 × 8); c as above, int c[4]
 //
 //   warp_mma_bf16(c, a, b)        c += a b in bfloat16; arrays, or anything that takes [i]
 //   warp_mma_f16(c, a, b)         the same in half precision
+//   warp_mma_s8(c, a, b)          the same of signed bytes, m16n8k32, c in 32-bit integers
 //   warp_matrices(r, place)       four 8 × 8 matrices of 16-bit numbers from local memory into uint r[4]: lane l gives
 //                                 the place (local pointer, 16-byte aligned) of row l % 8 of matrix l / 8; r[j] gets
 //                                 row g, elements 2t, 2t+1 of matrix j
@@ -53,6 +58,11 @@
                    : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "r"((b)[0]), "r"((b)[1]))
 #define warp_mma_bf16(c, a, b) warp_mma_("bf16", c, a, b)
 #define warp_mma_f16(c, a, b) warp_mma_("f16", c, a, b)
+#define warp_mma_s8(c, a, b)                                                                     \
+  __asm__ volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32"                             \
+                   " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                      \
+                   : "+r"((c)[0]), "+r"((c)[1]), "+r"((c)[2]), "+r"((c)[3])                      \
+                   : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "r"((b)[0]), "r"((b)[1]))
 
 #define warp_matrices_(kind, r, place)                                                           \
   __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4" kind ".shared.b16 {%0,%1,%2,%3}, [%4];"       \
@@ -149,6 +159,27 @@ warp_inline void warp_emulate_mma(float *c, const uint *a, const uint *b, local 
 }
 #define warp_mma_bf16(c, a, b) warp_emulate_mma(&(c)[0], &(a)[0], &(b)[0], warp_scratch, 0)
 #define warp_mma_f16(c, a, b) warp_emulate_mma(&(c)[0], &(a)[0], &(b)[0], warp_scratch, 1)
+
+warp_inline void warp_emulate_mma_s8(int *c, const uint *a, const uint *b, local uint *scratch) {
+  const uint item = get_local_id(0), lane = item % 32;
+  for (uint i = 0; i < 4; ++i) scratch[6 * item + i] = a[i];
+  for (uint i = 0; i < 2; ++i) scratch[6 * item + 4 + i] = b[i];
+  barrier(CLK_LOCAL_MEM_FENCE);
+  local const uint *warp = scratch + item / 32 * 192;
+  for (uint i = 0; i < 4; ++i) {
+    const uint row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    int sum = c[i];
+    for (uint word = 0; word < 8; ++word) {
+      const uint left = warp[6 * (row % 8 * 4 + word % 4) + row / 8 + word / 4 * 2];
+      const uint right = warp[6 * (column * 4 + word % 4) + 4 + word / 4];
+      const int4 products = convert_int4(as_char4(left)) * convert_int4(as_char4(right));
+      sum += products.x + products.y + products.z + products.w;
+    }
+    c[i] = sum;
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+}
+#define warp_mma_s8(c, a, b) warp_emulate_mma_s8(&(c)[0], &(a)[0], &(b)[0], warp_scratch)
 
 warp_inline void warp_emulate_matrices(uint *r, local const void *place, local ulong *places, int turned) {
   const uint item = get_local_id(0), lane = item % 32, g = lane / 4, t = lane % 4;

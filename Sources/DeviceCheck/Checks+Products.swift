@@ -19,7 +19,13 @@ extension DeviceCheck {
       cases.append(matmul(dtype, .lean, rows: 300, in: 2048, out: 515))
     }
     cases.append(matmul(.bf16, .lean, rows: 5, in: 131, out: 37))
-    cases += [(DType.bf16, ComputeMode.lean), (.q4_K, .lean), (.q6_K, .bf16), (.f16, .f32)].map(matmulRows)
+    // From one to several groups of terms and rounds, in each kernel.
+    for (rows, width, out) in [(1, 4096, 1031), (16, 131, 37), (33, 512, 200), (300, 2048, 515)] {
+      cases.append(matmul(.bf16, .int8, rows: rows, in: width, out: out))
+    }
+    cases += [
+      (DType.bf16, ComputeMode.lean), (.q4_K, .lean), (.q6_K, .bf16), (.f16, .f32), (.bf16, .int8),
+    ].map(matmulRows)
     for precision in [DType.f32, .bf16] {
       for (a, b) in [(false, false), (false, true), (true, false), (true, true)] {
         cases.append(product(precision, a, b))

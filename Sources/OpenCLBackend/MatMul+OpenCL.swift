@@ -12,8 +12,10 @@ extension OpenCLBackend {
     let bias = try bias.map { try FloatView($0) }
     let rows = operation.rows
     guard rows > 0 else { return y }
+    let codes = matrix.isInt8 ? try int8Operand(input, matrix, rows: rows) : nil
     let packed =
-      family == .cpu && rows > 1 ? try packRows(input, rows: rows, width: operation.inputWidth) : nil
+      family == .cpu && rows > 1 && codes == nil
+      ? try packRows(input, rows: rows, width: operation.inputWidth) : nil
     var operand: MatMulWarpOperand?
     for segment in matrix.segments {
       // A buffer must be passed where there is no bias too; the kernel does not read it.
@@ -24,11 +26,13 @@ extension OpenCLBackend {
         .uint("y_offset", UInt32(segment.firstColumn)), .uint("K", UInt32(matrix.inputWidth)),
         .uint("N", UInt32(segment.columns)),
       ]
-      // All but the CPU family's kernel of one row.
-      if family == .gpu || packed != nil {
+      // All but the CPU family's kernels of one row.
+      if family == .gpu || rows > 1 {
         common += [.uint("y_stride", output.stride), .uint("rows", UInt32(rows))]
       }
-      if usesWarps(matrix, segment) {
+      if let codes {
+        try multiplyInt8(codes, segment, rows: rows, width: operation.inputWidth, common)
+      } else if usesWarps(matrix, segment) {
         if operand == nil || operand?.half != (segment.format == .f16) {
           operand = try warpOperand(input, segment, rows: rows, width: operation.inputWidth)
         }

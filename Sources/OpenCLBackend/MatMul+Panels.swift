@@ -34,15 +34,20 @@ extension OpenCLBackend {
       try panelKernel("matmul_row", segment.format), arguments, and: common, (segment.columns + 31) / 32)
   }
 
+  /// Tiles of rows that an item takes of all `tiles`.
+  func tileBlock(_ tiles: Int, rows: Int, _ segment: MatrixSegment) -> Int {
+    let tuned = tuned.matmulTile(rows: rows, segment.format)
+    // Few panels leave cores idle unless the rows are shared out too.
+    let wanted = max(1, tuned.tasksPerUnit * device.computeUnits / ((segment.columns + 31) / 32))
+    return max(1, min(tuned.tiles, (tiles + wanted - 1) / wanted))
+  }
+
   func multiplyTiles(
     _ packed: OpenCLBuffer, _ segment: MatrixSegment, rows: Int, _ common: [KernelArgument]
   ) throws {
     let panels = (segment.columns + 31) / 32
     let tiles = registerTile.tiles(rows)
-    let tuned = tuned.matmulTile(rows: rows, segment.format)
-    // Few panels leave cores idle unless the rows are shared out too.
-    let wanted = max(1, tuned.tasksPerUnit * device.computeUnits / panels)
-    let blockTiles = max(1, min(tuned.tiles, (tiles + wanted - 1) / wanted))
+    let blockTiles = tileBlock(tiles, rows: rows, segment)
     let arguments: [KernelArgument] = [
       .buffer("packed", packed), .buffer("panels", segment.buffer),
       .uint("block_tiles", UInt32(blockTiles)),

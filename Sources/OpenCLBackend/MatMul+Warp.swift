@@ -98,7 +98,7 @@ extension OpenCLBackend {
   var warpOptions: KernelOptions { features.warpInstructions == .emulated ? "-DWARP_EMULATED=1 " : "" }
 
   /// The tiles of eight rows that a kernel takes at once, nil where the one for many rows is to run.
-  private func rowTiles(_ rows: Int) -> Int? { [1, 2, 4, 8].first { rows <= 8 * $0 } }
+  func rowTiles(_ rows: Int) -> Int? { [1, 2, 4, 8].first { rows <= 8 * $0 } }
 
   /// - Parameter part: the kernel's number in the file, so that the others are not built with it.
   private func warpKernel(

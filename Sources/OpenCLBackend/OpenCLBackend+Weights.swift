@@ -59,11 +59,6 @@ extension OpenCLBackend {
         .shapeMismatch, "stacked matrices of different input widths: \(parts.map(\.name))",
         file: parts.first?.file, remedy: "Check that the file is one of the named architecture.")
     }
-    guard compute != .int8 else {
-      throw RetortError(
-        .unsupported, "int8 products run on the CPU backend only", field: "compute",
-        remedy: "Use --backend cpu, or --compute bf16 or lean.")
-    }
     var mode = compute
     if mode == .auto {
       let copy = sources.reduce(0) { $0 + $1.rows * $1.width * 2 }
@@ -71,10 +66,12 @@ extension OpenCLBackend {
     }
     var segments: [MatrixSegment] = []
     var column = 0
-    for run in runs(sources) {
-      segments +=
-        try family == .cpu
-        ? panelSegments(run, mode: mode, column: column) : rowSegments(run, mode: mode, column: column)
+    for run in runs(sources, mode: mode) {
+      switch (family, mode) {
+      case (.cpu, _): segments += try panelSegments(run, mode: mode, column: column)
+      case (.gpu, .int8): segments += try int8Segments(run, column: column)
+      case (.gpu, _): segments += try rowSegments(run, mode: mode, column: column)
+      }
       column += run.reduce(0) { $0 + $1.rows }
       for source in run { source.source.release() }
     }
@@ -82,16 +79,20 @@ extension OpenCLBackend {
       inputWidth: first.width, outputWidth: column, segments: segments, isExact: mode == .f32)
   }
 
-  /// Neighbours that share a buffer, and so a launch: of one type, in whole panels, together within the device's
-  /// largest allocation even where they are kept in Float32.
-  private func runs(_ sources: [CheckedSource]) -> [[CheckedSource]] {
+  /// Neighbours that share a buffer, and so a launch: of one type or, where all are requantised, one precision of
+  /// activations, in whole panels, together within the device's largest allocation even where they are kept in
+  /// Float32.
+  private func runs(_ sources: [CheckedSource], mode: ComputeMode) -> [[CheckedSource]] {
+    func match(_ a: CheckedSource, _ b: CheckedSource) -> Bool {
+      mode == .int8 ? a.isFineInInt8 == b.isFineInInt8 : a.format == b.format
+    }
     var runs: [[CheckedSource]] = []
     for source in sources {
       let last = runs.last ?? []
       let rows = last.reduce(source.rows) { $0 + $1.rows }
       let (bytes, overflow) = rows.multipliedReportingOverflow(by: source.width * 4)
       let fits = !overflow && bytes <= context.device.maxAllocationBytes
-      if fits, let before = last.last, before.format == source.format, before.rows % 32 == 0 {
+      if fits, let before = last.last, match(before, source), before.rows % 32 == 0 {
         runs[runs.count - 1].append(source)
       } else {
         runs.append([source])

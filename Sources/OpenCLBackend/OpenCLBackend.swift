@@ -32,6 +32,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   private(set) var tuned: TunedValues
   let context: OpenCLContext
   let library: KernelLibrary
+  /// How products of four bytes are built (int8_groups.opencl).
+  let int8DotOptions: KernelOptions
   let rotations = Mutex<[RoPE: RotationTable]>([:])
 
   /// Where set, hears of operations and kernels some time after they were asked for: of all of them once the host
@@ -79,6 +81,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     tuned = TunedValues(self.tuning, self.family, self.features)
     context = try OpenCLContext(device: device, cache: cache)
     library = KernelLibrary(context: context, features: self.features)
+    int8DotOptions = Self.int8DotOptions(self.features, device)
   }
 
   /// The device as probed; with `measured` its ceilings too, which takes a second or two where they are not kept

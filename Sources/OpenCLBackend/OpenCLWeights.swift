@@ -8,8 +8,10 @@ struct MatrixSegment: Sendable {
   let buffer: OpenCLBuffer
   let firstColumn: Int
   let columns: Int
-  /// Bytes between stored rows; unused in panels.
+  /// Bytes between stored rows; unused in panels and int8.
   let rowBytes: Int
+  /// Passes over the rows of x in int8: two where activations have 15 bits.
+  var passes = 1
 }
 
 /// A matrix as panels (CPU family) or stored rows (GPU family), in as many buffers as types and limits ask for.
@@ -19,6 +21,8 @@ final class OpenCLMatrix: MatrixWeight {
   let segments: [MatrixSegment]
   /// Loaded in mode `f32`: no kernel may round its operands to fewer bits.
   let isExact: Bool
+  /// Loaded in mode `int8`: rows of x are quantised before they are multiplied.
+  var isInt8: Bool { segments.first?.format == .int8 }
   let byteCount: Int
 
   init(inputWidth: Int, outputWidth: Int, segments: [MatrixSegment], isExact: Bool) {

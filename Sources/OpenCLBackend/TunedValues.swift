@@ -12,6 +12,7 @@ struct TunedValues {
   struct ColumnGroups {
     let columns: Int
     let chunks: Int
+    let macros: KernelOptions
     /// By the weights' ``WeightFormat``.
     let options: [KernelOptions]
   }
@@ -22,6 +23,9 @@ struct TunedValues {
     let matmulTiles: [MatMulWarpTiles]
     let matmulColumns: [MatMulWarpColumns]
     let matmulLargeFrom: Int
+    /// By ``Int8WarpClass``.
+    let int8Tiles: [Int8WarpTiles]
+    let int8Columns: [Int8WarpColumns]
     /// By ``ProductWarpTiles/classes``.
     let productTiles: [ProductWarpTiles]
     let productLargeFrom: Int
@@ -36,6 +40,8 @@ struct TunedValues {
       matmulTiles = MatMulWarpClass.tiles.map { MatMulWarpTiles(tuning[.matmulWarp, $0]) }
       matmulColumns = MatMulWarpClass.rows.map { MatMulWarpColumns(tuning[.matmulWarpRows, $0]) }
       matmulLargeFrom = tuning[.matmulWarpChoice]["LARGE_FROM"]
+      int8Tiles = Int8WarpClass.tiles.map { Int8WarpTiles(tuning[.int8Warp, $0]) }
+      int8Columns = Int8WarpClass.rows.map { Int8WarpColumns(tuning[.int8WarpRows, $0]) }
       productTiles = ProductWarpTiles.classes.map { ProductWarpTiles(tuning[.productWarp, $0]) }
       productLargeFrom = tuning[.productWarpChoice]["LARGE_FROM"]
       productGroups = ProductWarpTiles.classes.map {
@@ -73,7 +79,7 @@ struct TunedValues {
     panelOptions = WeightFormat.allCases.map { $0.options + tile.options }
     let columns = tuning[.matmulColumns]
     matmulColumns = ColumnGroups(
-      columns: columns["COLUMNS"], chunks: columns["CHUNKS"],
+      columns: columns["COLUMNS"], chunks: columns["CHUNKS"], macros: columns.options,
       options: WeightFormat.allCases.map { $0.options + columns.options })
     matmulTiles = MatMulClass.all.map {
       let tile = tuning[.matmulTile, $0]

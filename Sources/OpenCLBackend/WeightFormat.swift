@@ -6,6 +6,8 @@ import Basics
 enum WeightFormat: Int, Sendable, Hashable, CaseIterable {
   case f32 = 0
   case f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_K, q5_K, q6_K
+  /// Int8 with a Float32 scale for every 64 inputs of an output: matrices that mode `int8` requantised, no file's.
+  case int8
 
   /// - Throws: `unsupported` for types that are no weights.
   init(_ dtype: DType, name: String) throws {
@@ -36,6 +38,7 @@ enum WeightFormat: Int, Sendable, Hashable, CaseIterable {
     case .f32, .f16, .bf16: 1
     case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0: 32
     case .q4_K, .q5_K, .q6_K: 256
+    case .int8: 64
     }
   }
 
@@ -54,6 +57,7 @@ enum WeightFormat: Int, Sendable, Hashable, CaseIterable {
     case .q4_K: k / 256 * 4736
     case .q5_K: k / 256 * 5760
     case .q6_K: k / 256 * 6720
+    case .int8: (k + 63) / 64 * 2176
     }
   }
 }

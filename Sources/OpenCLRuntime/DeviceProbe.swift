@@ -22,11 +22,13 @@ public struct DeviceProbe {
   /// Limits and features, and on NVIDIA which instructions work.
   public func describe() -> DeviceModel {
     let instructions = Self.takesPTX(device) ? probeInstructions() : []
-    let warp = ["mma.sync bf16", "ldmatrix", "cp.async"]
+    func works(_ name: String) -> Bool {
+      instructions.contains { $0.name == name && $0.works.value == true }
+    }
     var features = device.features
     features.warpInstructions =
-      warp.allSatisfy { name in instructions.contains { $0.name == name && $0.works.value == true } }
-      ? .ptx : .none
+      ["mma.sync bf16", "ldmatrix", "cp.async"].allSatisfy(works) ? .ptx : .none
+    features.dp4a = works("dp4a")
     return DeviceModel(
       name: device.name, vendorName: device.vendor, platform: device.platformName,
       driver: device.driverVersion, version: device.version, vendor: Self.vendor(device), kind: device.kind,

@@ -41,6 +41,8 @@ public struct KernelFeatures: Sendable, Hashable, Codable {
   public var registerFloats: Int
   /// `dot_acc_sat` and its kin on packed bytes (cl_khr_integer_dot_product).
   public var integerDotProduct: Bool
+  /// NVIDIA's `dp4a` as inline PTX: four products of packed bytes and their sum.
+  public var dp4a: Bool
 
   /// Core OpenCL C alone.
   public static let portable = KernelFeatures()
@@ -48,7 +50,7 @@ public struct KernelFeatures: Sendable, Hashable, Codable {
   public init(
     warpInstructions: WarpInstructions = .none, warpgroupInstructions: WarpgroupInstructions = .none,
     subgroupSizes: [Int] = [], halfArithmetic: Bool = false, registerFloats: Int = 16,
-    integerDotProduct: Bool = false
+    integerDotProduct: Bool = false, dp4a: Bool = false
   ) {
     self.warpInstructions = warpInstructions
     self.warpgroupInstructions = warpgroupInstructions
@@ -56,5 +58,6 @@ public struct KernelFeatures: Sendable, Hashable, Codable {
     self.halfArithmetic = halfArithmetic
     self.registerFloats = registerFloats
     self.integerDotProduct = integerDotProduct
+    self.dp4a = dp4a
   }
 }

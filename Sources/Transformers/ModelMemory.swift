@@ -58,8 +58,7 @@ public struct ModelMemory: Sendable, Equatable {
     let modes: [ComputeMode] = [.bf16, .lean, .int8]
     let remedy: String
     if let mode = modes.first(where: { floor($0) <= freeBytes }) {
-      let only = mode == .int8 ? " and the CPU backend, which has it" : ""
-      remedy = "Use --compute \(mode.rawValue)\(only): \(Self.text(floor(mode)))."
+      remedy = "Use --compute \(mode.rawValue): \(Self.text(floor(mode)))."
     } else if let type = Self.types.first(where: { bytes(bits: $0.bits) <= Double(freeBytes) }) {
       remedy =
         "Use the model in \(type.name) (\(Self.text(Int(bytes(bits: type.bits))))) with --compute lean, or a device "

@@ -10,23 +10,45 @@ struct BenchGEMM: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "gemm", abstract: "Rates of square matrix products beside the device's measured peak.",
     discussion: """
-      'matmul' multiplies with stored weights, as models do; 'product' takes the three forms of training. The peak is \
-      what chains of multiply-adds on registers reach on the device (with --precision bf16 on NVIDIA's GPUs: what \
-      mma.sync reaches, which wgmma may exceed), measured before and after every run and for as long. For \
-      --backend cpu it is that of the first OpenCL device that is a processor.
+      'matmul' multiplies with stored weights, as models do; 'product' takes the three forms of training, which int8 \
+      has not. The peak is what chains of multiply-adds on registers reach on the device (with --precision bf16 or \
+      int8 on NVIDIA's GPUs: what mma.sync reaches in bfloat16, which wgmma and int8 may exceed), measured before and \
+      after every run and for as long. For --backend cpu it is that of the first OpenCL device that is a processor.
 
       Example: retort bench gemm --backend opencl --sizes 1024,2048,4096
       """)
 
   @Option(help: ArgumentHelp("Rows, columns and terms of the products.", valueName: "n,n,…"))
   var sizes = "1024,2048,4096"
-  @Option(help: "What weights and products are kept in: f32 or bf16.")
-  var precision: TrainingPrecision = .f32
+  @Option(
+    help: ArgumentHelp("What weights and products are kept in.", valueName: "f32|bf16|int8"))
+  var precision: Precision = .f32
   @Option(
     help:
       "Runs of each product at least, half a second too; the fastest rate and the middle share are printed.")
   var repeats = 5
   @OptionGroup var options: RunOptions
+
+  enum Precision: String, ExpressibleByArgument, CaseIterable {
+    case f32, bf16, int8
+
+    var mode: ComputeMode {
+      switch self {
+      case .f32: .f32
+      case .bf16: .bf16
+      case .int8: .int8
+      }
+    }
+
+    /// What training multiplies in; nil where it does not.
+    var products: DType? {
+      switch self {
+      case .f32: .f32
+      case .bf16: .bf16
+      case .int8: nil
+      }
+    }
+  }
 
   private struct Line {
     let name: String
@@ -46,7 +68,7 @@ struct BenchGEMM: ParsableCommand {
     guard (1...1000).contains(repeats) else { throw ValidationError("Give --repeats from 1 to 1000.") }
     let backend = try options.makeTrainingBackend()
     let meter = try Meter(backend, device: options.device?.single(), precision)
-    let lines = try sizes.flatMap { try Self.measure($0, precision.dtype, repeats: repeats, backend, meter) }
+    let lines = try sizes.flatMap { try Self.measure($0, precision, repeats: repeats, backend, meter) }
     let gpu = backend as? OpenCLBackend
     let alike = gpu?.canMultiplyOnWarpgroups == true ? try gpu?.warpgroupsAddAsWarps() : nil
     try report(lines, meter, alike)
@@ -59,14 +81,14 @@ struct BenchGEMM: ParsableCommand {
     private let meter: ArithmeticMeter
     private(set) var best = 0.0
 
-    init?(_ backend: any Backend, device number: Int?, _ precision: TrainingPrecision) throws {
+    init?(_ backend: any Backend, device number: Int?, _ precision: Precision) throws {
       let found =
         backend is OpenCLBackend
         ? try RunOptions.openCLDevice(number) : (try? OpenCLPlatforms.devices())?.first { $0.kind == .cpu }
       guard let found else { return nil }
       device = found
       let kernels = (backend as? OpenCLBackend)?.features.warpInstructions
-      isMatrix = precision == .bf16 && kernels == .ptx
+      isMatrix = precision != .f32 && kernels == .ptx
       meter = try ArithmeticMeter(device, isMatrix ? .matrixBF16 : .f32)
     }
 
@@ -84,7 +106,7 @@ struct BenchGEMM: ParsableCommand {
   private static let least = 0.5
 
   private static func measure(
-    _ n: Int, _ precision: DType, repeats: Int, _ backend: any Backend & TrainingBackend, _ meter: Meter?
+    _ n: Int, _ precision: Precision, repeats: Int, _ backend: any Backend & TrainingBackend, _ meter: Meter?
   ) throws -> [Line] {
     let flops = 2 * Double(n) * Double(n) * Double(n)
     return try forms(n, precision, backend).map { name, product in
@@ -110,9 +132,9 @@ struct BenchGEMM: ParsableCommand {
     }
   }
 
-  private static func forms(_ n: Int, _ precision: DType, _ backend: any Backend & TrainingBackend) throws
-    -> [(String, () throws -> Tensor)]
-  {
+  private static func forms(
+    _ n: Int, _ precision: Precision, _ backend: any Backend & TrainingBackend
+  ) throws -> [(String, () throws -> Tensor)] {
     // Small whole numbers: every sum is exact, and no value is subnormal.
     let values = (0..<(n * n)).map { Float($0 % 7) - 3 }
     let (x, w) = (try backend.upload(values, shape: [n, n]), try backend.upload(values, shape: [n, n]))
@@ -122,8 +144,9 @@ struct BenchGEMM: ParsableCommand {
         WeightSource(
           name: "weight", dtype: .f32, shape: [n, n], file: "memory",
           bytes: { UnsafeRawBufferPointer(stored.values) })
-      ], compute: precision == .f32 ? .f32 : .bf16)
+      ], compute: precision.mode)
     var forms: [(String, () throws -> Tensor)] = [("matmul", { try backend.matmul(x, weight, bias: nil) })]
+    guard let dtype = precision.products else { return forms }
     let products = [("x Wᵀ", false, true), ("dY W", false, false), ("dYᵀ x", true, false)]
     for (name, transposeA, transposeB) in products {
       forms.append(
@@ -132,15 +155,15 @@ struct BenchGEMM: ParsableCommand {
           {
             try backend.product(
               x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil,
-              precision: precision)
+              precision: dtype)
           }
         ))
     }
-    guard precision == .bf16, let gpu = backend as? OpenCLBackend, gpu.canMultiplyOnWarpgroups else {
+    guard dtype == .bf16, let gpu = backend as? OpenCLBackend, gpu.canMultiplyOnWarpgroups else {
       return forms
     }
     // The other of the tensor cores' two ways.
-    let other = !gpu.multipliesOnWarpgroups(precision)
+    let other = !gpu.multipliesOnWarpgroups(dtype)
     for (name, transposeA, transposeB) in products {
       forms.append(
         (
@@ -148,7 +171,7 @@ struct BenchGEMM: ParsableCommand {
           {
             try gpu.product(
               x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil,
-              precision: precision, onWarpgroups: other)
+              precision: dtype, onWarpgroups: other)
           }
         ))
     }

@@ -14,7 +14,7 @@ struct BenchModelOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      How weights are kept: f32 (accurate), bf16 (two bytes a weight), int8 (one byte; CPU only), lean (as in \
+      How weights are kept: f32 (accurate), bf16 (two bytes a weight), int8 (one byte), lean (as in \
       the file), auto. With --random-weights auto is lean.
       """, valueName: "auto|f32|bf16|int8|lean"))
   var compute: ComputeMode = .auto

@@ -35,7 +35,7 @@ struct Embed: ParsableCommand {
   @Option(help: "How numbers are stored.")
   var dtype: NumPyFile.Element = .float32
   @Option(
-    help: "How weights are kept: f32 (accurate), bf16, int8 (CPU only), lean (as in the file), auto (bf16).")
+    help: "How weights are kept: f32 (accurate), bf16, int8, lean (as in the file), auto (bf16).")
   var compute: ComputeMode = .auto
   @Option(help: "Tokens that a text is cut to, special ones included; the model's own by default.")
   var maxLength: Int?

@@ -28,7 +28,7 @@ struct Eval: ParsableCommand {
   @Option(help: "With --student: a file to keep the scores in.")
   var output: String?
   @Option(
-    help: "With --student: how weights are kept: f32 (accurate), bf16, int8 (CPU only), lean, auto (bf16).")
+    help: "With --student: how weights are kept: f32 (accurate), bf16, int8, lean, auto (bf16).")
   var compute: ComputeMode = .auto
   @Option(
     parsing: .upToNextOption,

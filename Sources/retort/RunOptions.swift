@@ -109,7 +109,7 @@ struct ModelOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      How weights are kept: f32 (accurate), bf16 (two bytes a weight), int8 (one byte; CPU only), lean (as in \
+      How weights are kept: f32 (accurate), bf16 (two bytes a weight), int8 (one byte), lean (as in \
       the file), auto.
       """, valueName: "auto|f32|bf16|int8|lean"))
   var compute: ComputeMode = .auto

@@ -28,7 +28,7 @@ struct Score: ParsableCommand {
     help: "The label set: names and gains; the student's own by default, else exact, partial, irrelevant.")
   var labels: String?
   @Option(
-    help: "How weights are kept: f32 (accurate), bf16, int8 (CPU only), lean (as in the file), auto (bf16).")
+    help: "How weights are kept: f32 (accurate), bf16, int8, lean (as in the file), auto (bf16).")
   var compute: ComputeMode = .auto
   @Option(
     help: "Tokens that texts are cut to, special ones included; by default what the student was trained with."

@@ -79,8 +79,8 @@ struct GoldenModel: Sendable, CustomTestStringConvertible {
 extension BackendPlace {
   static let withModes: [(BackendPlace, ComputeMode)] =
     all.flatMap { place in
-      [ComputeMode.f32, .bf16, .lean].map { (place, $0) }
-    } + [(cpu, .int8)]
+      [ComputeMode.f32, .bf16, .lean, .int8].map { (place, $0) }
+    }
 }
 
 extension ModelRunner {

@@ -36,7 +36,7 @@ import Transformers
 
   @Test func whereNoModeFitsATypeOfFileIsNamed() {
     let int8 = Self.refusal(Self.large, .bf16, free: 9_000_000_000)
-    #expect(int8?.remedy == "Use --compute int8 and the CPU backend, which has it: 8.5 GB.")
+    #expect(int8?.remedy == "Use --compute int8: 8.5 GB.")
     let quantised = Self.refusal(Self.large, .lean, free: 6_000_000_000)
     #expect(quantised?.remedy.hasPrefix("Use the model in Q5_K (5.5 GB) with --compute lean") == true)
     let none = Self.refusal(Self.large, .lean, free: 1_000_000_000)

@@ -12,15 +12,13 @@ import Testing
 /// A backend that every operation test runs on; the one list of them.
 struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   let testDescription: String
-  /// The modes that it multiplies in.
-  let modes: [ComputeMode]
   /// The types that its cache may have.
-  var cacheTypes: [CacheType] { modes.contains(.int8) ? CacheType.allCases : [.f32, .f16] }
+  let cacheTypes: [CacheType]
   private let made: Result<any Backend, any Error>
 
-  init(_ name: String, int8: Bool, _ make: () throws -> any Backend) {
+  init(_ name: String, codedCache: Bool, _ make: () throws -> any Backend) {
     testDescription = name
-    modes = [.f32, .bf16, .lean] + (int8 ? [.int8] : [])
+    cacheTypes = codedCache ? CacheType.allCases : [.f32, .f16]
     made = Result(catching: make)
   }
 
@@ -33,9 +31,9 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   /// with the kernels of the other class, and CPU devices that have subgroups with GPU-class kernels that use them.
   static let all: [BackendUnderTest] =
     [
-      BackendUnderTest("reference", int8: true) { ReferenceBackend() },
-      BackendUnderTest("CPU, 1 thread", int8: true) { try CPUBackend(threads: 1) },
-      BackendUnderTest("CPU, 2 threads", int8: true) { try CPUBackend(threads: 2) },
+      BackendUnderTest("reference", codedCache: true) { ReferenceBackend() },
+      BackendUnderTest("CPU, 1 thread", codedCache: true) { try CPUBackend(threads: 1) },
+      BackendUnderTest("CPU, 2 threads", codedCache: true) { try CPUBackend(threads: 2) },
     ] + openCL
 
   /// Every OpenCL device; where none is found, one entry whose tests all fail.
@@ -44,24 +42,26 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
       let devices = try OpenCLPlatforms.devices()
       let first = devices[0]
       return devices.enumerated().map { index, device in
-        BackendUnderTest("OpenCL \(index), \(device.name)", int8: false) { try OpenCLBackend(device: device) }
+        BackendUnderTest("OpenCL \(index), \(device.name)", codedCache: false) {
+          try OpenCLBackend(device: device)
+        }
       } + [
-        BackendUnderTest("OpenCL 0, kernels of the other class", int8: false) {
+        BackendUnderTest("OpenCL 0, kernels of the other class", codedCache: false) {
           try OpenCLBackend(device: first, family: first.kind == .cpu ? .gpu : .cpu, features: .portable)
         }
       ]
         + devices.filter { $0.kind == .cpu && !$0.features.subgroupSizes.isEmpty }.map { device in
-          BackendUnderTest("OpenCL \(device.index), GPU-class kernels with subgroups", int8: false) {
+          BackendUnderTest("OpenCL \(device.index), GPU-class kernels with subgroups", codedCache: false) {
             try OpenCLBackend(device: device, family: .gpu, features: device.features)
           }
         }
     } catch {
-      return [BackendUnderTest("OpenCL, no device", int8: false) { throw error }]
+      return [BackendUnderTest("OpenCL, no device", codedCache: false) { throw error }]
     }
   }
 
   /// The first OpenCL device with NVIDIA's instructions of a warp in plain OpenCL C.
-  static let emulatedWarps = BackendUnderTest("OpenCL 0, emulated warp instructions", int8: false) {
+  static let emulatedWarps = BackendUnderTest("OpenCL 0, emulated warp instructions", codedCache: false) {
     try OpenCLBackend(
       device: OpenCLPlatforms.devices()[0], family: .gpu,
       features: KernelFeatures(warpInstructions: .emulated))
@@ -71,9 +71,16 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
   static let caches: [(BackendUnderTest, CacheType)] =
     all.flatMap { backend in backend.cacheTypes.map { (backend, $0) } } + [(emulatedWarps, .f16)]
 
-  /// All of them in every mode they know.
+  /// All of them in every mode.
   static let modes: [(BackendUnderTest, ComputeMode)] = all.flatMap { backend in
-    backend.modes.map { (backend, $0) }
+    [ComputeMode.f32, .bf16, .lean, .int8].map { (backend, $0) }
+  }
+
+  /// All of them in every mode with every type of weights; OpenCL requantises to int8 from decoded values that the
+  /// other modes test, so a plain type and one of each kind of block are enough there.
+  static let modesAndTypes: [(BackendUnderTest, ComputeMode, DType)] = modes.flatMap { backend, mode in
+    let few = mode == .int8 && backend.testDescription.hasPrefix("OpenCL")
+    return (few ? [.f16, .q5_1, .q6_K] : TestWeight.dtypes).map { (backend, mode, $0) }
   }
 }
 

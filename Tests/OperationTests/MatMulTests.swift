@@ -47,16 +47,14 @@ extension Operations {
       }
     }
 
-    @Test(arguments: BackendUnderTest.modes, TestWeight.dtypes)
+    @Test(arguments: BackendUnderTest.modesAndTypes)
     func everyWeightTypeMultipliesLikeItsDecodedValues(
-      _ place: (BackendUnderTest, ComputeMode), _ dtype: DType
-    )
-      throws
-    {
-      let backend = try place.0.backend
+      _ place: BackendUnderTest, _ mode: ComputeMode, _ dtype: DType
+    ) throws {
+      let backend = try place.backend
       for (index, size) in Self.cases(dtype).enumerated() {
         let stored = Stored.weight(dtype, size.outputs, size.width)
-        let weight = try backend.loadMatrix([stored.source], compute: place.1)
+        let weight = try backend.loadMatrix([stored.source], compute: mode)
         #expect(weight.inputWidth == size.width && weight.outputWidth == size.outputs && weight.byteCount > 0)
         var random = TestRandom(UInt64(index + 10))
         let x = random.activations(size.rows * size.width)
@@ -69,7 +67,7 @@ extension Operations {
         #expect(actual.shape == [size.rows, size.outputs])
         let complaint = Judge.complaint(
           try backend.read(actual), reference.values,
-          bounds: Self.bounds(reference, x.doubles, rows: size.rows, [stored], place.1), width: size.outputs)
+          bounds: Self.bounds(reference, x.doubles, rows: size.rows, [stored], mode), width: size.outputs)
         #expect(complaint == nil, "\(size)")
       }
     }
@@ -97,13 +95,14 @@ extension Operations {
       }
     }
 
-    @Test(arguments: BackendUnderTest.modes, TestWeight.dtypes)
-    func aRowIsTheSameBitsInEveryBatch(_ place: (BackendUnderTest, ComputeMode), _ dtype: DType) throws {
-      let backend = try place.0.backend
+    @Test(arguments: BackendUnderTest.modesAndTypes)
+    func aRowIsTheSameBitsInEveryBatch(_ place: BackendUnderTest, _ mode: ComputeMode, _ dtype: DType) throws
+    {
+      let backend = try place.backend
       let width = max(256, dtype.blockSize)
       let outputs = 45
       let weight = try backend.loadMatrix(
-        [Stored.weight(dtype, outputs, width).source], compute: place.1)
+        [Stored.weight(dtype, outputs, width).source], compute: mode)
       var random = TestRandom(5)
       let bias = try backend.vector(random.floats(outputs))
       let x = random.activations(100 * width)
@@ -172,14 +171,6 @@ extension Operations {
         let actual = try backend.read(backend.matmul(backend.matrix(x, 192), weight, bias: nil))
         #expect(Judge.complaint(actual, reference.values, bounds: bounds, width: 20) == nil, "\(rows) rows")
       }
-    }
-
-    @Test(arguments: BackendUnderTest.all.filter { !$0.modes.contains(.int8) })
-    func aBackendWithoutInt8SaysSo(_ backend: BackendUnderTest) throws {
-      let backend = try backend.backend
-      let source = Stored.weight(.f32, 8, 32).source
-      let error = #expect(throws: RetortError.self) { try backend.loadMatrix([source], compute: .int8) }
-      #expect(error?.code == .unsupported && error?.field == "compute")
     }
 
     @Test(arguments: BackendUnderTest.modes)

@@ -18,14 +18,15 @@ extension Operations {
       }
     }
 
-    @Test(arguments: BackendUnderTest.modes, TestWeight.dtypes)
-    func everyBackendDrawsTheHostsBits(_ place: (BackendUnderTest, ComputeMode), _ dtype: DType) throws {
-      let backend = try place.0.backend
+    @Test(arguments: BackendUnderTest.modesAndTypes)
+    func everyBackendDrawsTheHostsBits(_ place: BackendUnderTest, _ mode: ComputeMode, _ dtype: DType) throws
+    {
+      let backend = try place.backend
       // A plain row of an odd width begins within a quad of elements.
       let shape: Shape = [70, dtype.isQuantized ? 512 : 131]
       let drawn = try backend.loadMatrix(
-        [.random("w", shape, dtype, Self.random)], compute: place.1)
-      let read = try backend.loadMatrix([Self.stored(shape, dtype, Self.random)], compute: place.1)
+        [.random("w", shape, dtype, Self.random)], compute: mode)
+      let read = try backend.loadMatrix([Self.stored(shape, dtype, Self.random)], compute: mode)
       var numbers = TestRandom(4)
       let x = try backend.matrix(numbers.activations(3 * shape[1]), shape[1])
       let (a, b) = (try backend.matmul(x, drawn, bias: nil), try backend.matmul(x, read, bias: nil))

@@ -37,6 +37,10 @@ extension Operations {
         #expect(tuning[.matmulWarpRows, "\(kind).few"].description == "AHEAD=8 COLUMN_TILES=1 WARPS=4")
         #expect(tuning[.matmulWarpRows, "\(kind).some"].description == "AHEAD=8 COLUMN_TILES=2 WARPS=4")
       }
+      #expect(tuning[.int8Warp, "medium"].description == "BAND=8 STAGES=3 WARPS_X=2 WARP_ROWS=32")
+      #expect(tuning[.int8Warp, "large"].description == "BAND=8 STAGES=2 WARPS_X=3 WARP_ROWS=64")
+      #expect(tuning[.int8WarpRows, "few"].description == "AHEAD=8 COLUMN_TILES=1 WARPS=8")
+      #expect(tuning[.int8WarpRows, "some"].description == "AHEAD=8 COLUMN_TILES=2 WARPS=4")
       #expect(tuning[.productWarp, "medium"].description == "WARPS_M=1 WARPS_N=2")
       #expect(tuning[.productWarp, "large"].description == "WARPS_M=2 WARPS_N=4")
       #expect(tuning[.productWarpgroup, "medium"].description == "BAND=8 WARPGROUPS=2")
@@ -84,6 +88,11 @@ extension Operations {
       Choices(
         kernel: .matmulWarpRows, shapeClass: "quantised.some", choices: ["AHEAD=4 COLUMN_TILES=2 WARPS=8"],
         areAll: false),
+      Choices(
+        kernel: .int8Warp, shapeClass: "medium", choices: ["BAND=4 STAGES=2 WARPS_X=3 WARP_ROWS=64"],
+        areAll: false),
+      Choices(
+        kernel: .int8WarpRows, shapeClass: "few", choices: ["AHEAD=4 COLUMN_TILES=2 WARPS=4"], areAll: false),
       Choices(
         kernel: .productWarp, shapeClass: "medium",
         choices: ["WARPS_M=4 WARPS_N=2", "WARPS_M=1 WARPS_N=8"], areAll: false),
@@ -170,6 +179,8 @@ extension Operations {
       let kernels: [(TunableKernel, KernelSource, [String])] = [
         (.matmulWarp, .matmulMMA, ["WARPS_N", "WARPS_X", "WARP_ROWS", "STAGES"]),
         (.matmulWarpRows, .matmulMMA, ["COLUMN_TILES", "AHEAD"]),
+        (.int8Warp, .matmulMMAInt8, ["WARPS_X", "WARP_ROWS", "STAGES"]),
+        (.int8WarpRows, .matmulMMAInt8, ["COLUMN_TILES", "WARPS", "AHEAD"]),
         (.productWarp, .productMMA, ["WARPS_M", "WARPS_N"]),
         (.productWarpgroup, .productWGMMA, ["WARPGROUPS"]),
         (.attentionWarp, .attentionMMA, ["KEYS"]), (.attentionWarpGroups, .attentionMMA, ["QUERIES"]),
