@@ -112,7 +112,8 @@ public struct TunableKernel: Sendable {
     .attentionCPU, .attentionGPU, .elementwiseCPU, .elementwiseGPU, .encoderAttentionGPU, .matmulColumns,
     .matmulTile, .normsGPU, .productCPU,
     // Which tiles a result gets is tried with those that were found before.
-    .matmulWarp, .matmulWarpRows, .matmulWarpChoice, .int8Warp, .int8WarpRows, .productWarp, .productWarpChoice,
+    .matmulWarp, .matmulWarpRows, .matmulWarpChoice, .int8Warp, .int8WarpRows, .productWarp,
+    .productWarpChoice,
     .productWarpgroup, .productWarpgroupChoice, .attentionWarp, .attentionWarpGroups, .encoderAttentionWarp,
     .encoderAttentionGradientWarp,
   ]
