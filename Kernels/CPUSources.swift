@@ -8,13 +8,13 @@ extension KernelSource {
     after: [.lanes, .vectorMath, .registerTile])
   public static let matmulInt8Panels = KernelSource(
     "matmul_int8_panels", PackageResources.matmul_int8_panels_opencl,
-    after: [.int8Groups, .lanes, .registerTile])
+    after: [.int8Groups, .lanes, .registerTile], roundsDivision: true)
   public static let matmulPanels = KernelSource(
     "matmul_panels", PackageResources.matmul_panels_opencl,
     after: [.blockFormats, .lanes, .panelFormats, .registerTile])
   public static let packPanels = KernelSource(
     "pack_panels", PackageResources.pack_panels_opencl,
-    after: [.blockFormats, .int8Groups, .lanes, .panelFormats])
+    after: [.blockFormats, .int8Groups, .lanes, .panelFormats], roundsDivision: true)
   public static let panelFormats = KernelSource("panel_formats", PackageResources.panel_formats_opencl)
   public static let productPanels = KernelSource(
     "product_panels", PackageResources.product_panels_opencl, after: [.registerTile])

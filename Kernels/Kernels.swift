@@ -8,12 +8,18 @@ public final class KernelSource: Sendable, Hashable {
   public let base: [KernelSource]
   /// Whether it has instructions of `sm_90a` (Kernels/nvidia/warpgroup.opencl).
   public let needsSM90a: Bool
+  /// Whether results are to have the bits that divisions to the nearest number give.
+  public let roundsDivision: Bool
   private let bytes: [UInt8]
 
-  init(_ name: String, _ bytes: [UInt8], after base: [KernelSource] = [], needsSM90a: Bool = false) {
+  init(
+    _ name: String, _ bytes: [UInt8], after base: [KernelSource] = [], needsSM90a: Bool = false,
+    roundsDivision: Bool = false
+  ) {
     self.name = name
     self.base = base
     self.needsSM90a = needsSM90a
+    self.roundsDivision = roundsDivision
     self.bytes = bytes
   }
 

@@ -14,5 +14,6 @@ extension KernelSource {
     "matmul_tiled", PackageResources.matmul_tiled_opencl, after: [.blockFormats])
   public static let productTiled = KernelSource("product_tiled", PackageResources.product_tiled_opencl)
   public static let quantizeInt8 = KernelSource(
-    "quantize_int8", PackageResources.quantize_int8_opencl, after: [.blockFormats, .int8Groups])
+    "quantize_int8", PackageResources.quantize_int8_opencl, after: [.blockFormats, .int8Groups],
+    roundsDivision: true)
 }

@@ -70,6 +70,8 @@
 #define TILES (COLUMN_TILES * ROW_TILES)
 #define DEPTH (AHEAD > TILES ? AHEAD / TILES : 1)
 #define SLOTS (WARPS * DEPTH)
+// Groups whose scales are asked for together, before the first is needed; it divides SLOTS.
+#define BATCH (SLOTS < 16 ? SLOTS : 16)
 #define ROWS_ITEMS (32 * WARPS)
 
 // 1.5 · 2²³ in Float32, as a float and as its bits.
@@ -258,15 +260,23 @@ kernel __attribute__((reqd_work_group_size(ROWS_ITEMS, 1, 1))) void matmul_mma_i
       const uint row = element / 128 % ROW_TILES * 8 + of_lane % 4 * 2 + e % 2;
       const uint column = first_column + element / 128 / ROW_TILES * 16 + of_lane / 4 + e / 2 * 8;
       if (element < 128 * TILES && row < rows && column < N) {
-        for (uint slot = 0; slot < SLOTS && base + slot < end; ++slot) {
-          const uint step = base + slot;
-          if (step == groups) {
-            before[n] = sum[n];
-            sum[n] = 0.0f;
+        for (uint from = 0; from < SLOTS && base + from < end; from += BATCH) {
+          float scale[BATCH];
+          warp_unroll for (uint s = 0; s < BATCH; ++s) {
+            const uint step = min(base + from + s, end - 1);
+            scale[s] = column_scales[(size_t)(step < groups ? step : step - groups) * INT8_COLUMNS(N) + column] *
+                       row_scales[(size_t)step * 8 * row_tiles + row];
           }
-          const float scale = column_scales[(size_t)(step < groups ? step : step - groups) * INT8_COLUMNS(N) + column] *
-                              row_scales[(size_t)step * 8 * row_tiles + row];
-          sum[n] = fma(dots[slot * TILES * 128 + element] - MAGIC, scale, sum[n]);
+          warp_unroll for (uint s = 0; s < BATCH; ++s) {
+            const uint step = base + from + s;
+            if (step < end) {
+              if (step == groups) {
+                before[n] = sum[n];
+                sum[n] = 0.0f;
+              }
+              sum[n] = fma(dots[(from + s) * TILES * 128 + element] - MAGIC, scale[s], sum[n]);
+            }
+          }
         }
       }
     }

@@ -112,17 +112,20 @@ __attribute__((always_inline)) inline void warpgroup_barriers(local warpgroup_ba
       "r"((uint)(size_t)(to)), "l"(from), "r"((uint)(bytes)), "r"((uint)(chosen))                            \
       : "memory")
 
-// With WARPGROUP_TRIES it gives up after so many: for a first try on a device.
+// With WARPGROUP_TRIES it gives up after so many: for a first try on a device. A test does not block, where a try may
+// be suspended for as long as the system likes.
 #ifdef WARPGROUP_TRIES
+#define warpgroup_test "mbarrier.test_wait.parity.shared::cta.b64"
 #define warpgroup_again "sub.u32 tries, tries, 1; setp.eq.or.u32 done, tries, 0, done; @!done bra again; }"
 #else
 #define WARPGROUP_TRIES 0
+#define warpgroup_test "mbarrier.try_wait.parity.shared::cta.b64"
 #define warpgroup_again "@!done bra again; }"
 #endif
 #define warpgroup_copied(b, turn)                                                                            \
   __asm__ volatile(                                                                                          \
       warpgroup_ptx("{ .reg .pred done; .reg .u32 tries; mov.u32 tries, %2; "                                \
-                    "again: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1; " warpgroup_again)::"r"( \
+                    "again: " warpgroup_test " done, [%0], %1; " warpgroup_again)::"r"(                      \
           (uint)(size_t)(b)),                                                                                \
       "r"((uint)(turn) & 1), "n"(WARPGROUP_TRIES)                                                            \
       : "memory")

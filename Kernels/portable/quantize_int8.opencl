@@ -50,7 +50,8 @@ kernel __attribute__((reqd_work_group_size(16, 8, 1))) void quantize_rows(global
   for (uint pass = 0; pass <= fine; ++pass) {
     const uint step = group + pass * groups;
     const float4 sizes = fabs(v);
-    most[row_of_tile][place] = fmax(fmax(sizes.x, sizes.y), fmax(sizes.z, sizes.w));
+    // A NaN counts as infinity: an infinite scale makes the row's products NaN, where fmax would lose it.
+    most[row_of_tile][place] = any(isnan(v)) ? INFINITY : fmax(fmax(sizes.x, sizes.y), fmax(sizes.z, sizes.w));
     barrier(CLK_LOCAL_MEM_FENCE);
     float peak = 0.0f;
     for (uint i = 0; i < 16; ++i) peak = fmax(peak, most[row_of_tile][i]);

@@ -25,7 +25,7 @@ kernel void gelu(global const float *x, uint x_offset, uint x_stride, global flo
     // not overflow.
     const real size = fabs(v);
     const real b = select(size, splat(14.0f), size > splat(14.0f));
-    const real tail = normal_tail(size, power_of_two(splat(-0.72134752044448170f) * b * b));
+    const real tail = normal_tail(size, real_power_of_two(splat(-0.72134752044448170f) * b * b));
     const real r = v * select(splat(1.0f) - tail, tail, v < splat(0.0f));
 #endif
     store_real(r, y + row * width + c, last - c);

@@ -28,7 +28,7 @@ real gelu_slope(real v) {
   // Beyond 14 the bell is 0 in Float32, and the square must not overflow.
   const real size = fabs(v);
   const real b = select(size, splat(14.0f), size > splat(14.0f));
-  const real bell = power_of_two(splat(-0.72134752044448170f) * b * b);
+  const real bell = real_power_of_two(splat(-0.72134752044448170f) * b * b);
   const real tail = normal_tail(size, bell);
   const real slope = b * splat(0.3989422804014327f) * bell;
   const real r = select(splat(1.0f) - tail + slope, tail - slope, v < splat(0.0f));

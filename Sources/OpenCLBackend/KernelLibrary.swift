@@ -78,7 +78,8 @@ final class KernelLibrary: Sendable {
       built = try context.makeProgram(
         name: source.name, source: source.programText,
         options: "-cl-std=CL1.2 " + deviceOptions + (source.needsSM90a ? warpgroups.buildOptions : "")
-          + options,
+          + (source.roundsDivision && context.device.roundsDivision
+            ? "-cl-fp32-correctly-rounded-divide-sqrt " : "") + options,
         rewrites: source.needsSM90a && warpgroups == .rewritten)
       state.programs[program] = built
     }

@@ -52,7 +52,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   public var freeMemoryBytes: Int { max(0, context.device.memoryBytes - context.memoryUse.liveBytes) }
 
-  public func bitChangingParameters() throws -> String? { try tuning.changedBits(family) }
+  public func bitChangingParameters() throws -> String? { try tuning.changedBits(family, features) }
 
   /// Opens a context on `device`; kernels are built when first used.
   ///

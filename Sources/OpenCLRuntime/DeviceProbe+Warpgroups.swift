@@ -19,14 +19,14 @@ extension DeviceProbe {
     }
   }
 
-  /// Whether `product_wgmma` gives a product of whole numbers, which are exact, in all its elements: with more spans
-  /// than buffers, and rows, columns and terms that fill no tile.
+  /// Whether `product_wgmma` gives a product of whole numbers, which are exact, in all its elements: with buffers that
+  /// are filled four times, and rows, columns and terms that fill no tile.
   ///
   /// - Throws: what the driver says where it refuses the program.
   static func multipliesOnWarpgroups(
     _ context: OpenCLContext, _ way: KernelFeatures.WarpgroupInstructions
   ) throws -> Bool {
-    let (m, n, k) = (70, 130, 200)
+    let (m, n, k) = (150, 130, 420)
     let a = (0..<m * k).map { Float(($0 * 5 + $0 / k * 3) % 13) - 6 }
     let b = (0..<n * k).map { Float(($0 * 7 + $0 / k * 2) % 17) - 8 }
     let spans = (k + 127) / 128 * 4
@@ -44,7 +44,7 @@ extension DeviceProbe {
         .buffer("left", left), .buffer("right", right), .buffer("bias", y), .uint("bias_offset", 0),
         .int("has_bias", 0), .buffer("y", y), .uint("y_offset", 0), .uint("y_stride", UInt32(n)),
         .int("accumulate", 0), .uint("m", UInt32(m)), .uint("n", UInt32(n)), .uint("spans", UInt32(spans)),
-      ], global: ((n + 127) / 128 * 256, 1, 1), local: (256, 1, 1))
+      ], global: ((n + 127) / 128 * ((m + 127) / 128) * 256, 1, 1), local: (256, 1, 1))
     var results = [Float](repeating: .nan, count: m * n)
     try results.withUnsafeMutableBytes { try context.read(y, into: $0) }
     return results.indices.allSatisfy { index in

@@ -44,10 +44,11 @@ public struct DeviceProbe {
   public func measure() -> DeviceModel {
     var model = describe()
     model.binary = probeBinary()
+    // First: a fault in what is tried below may spoil more than its context.
+    model.rates = measureRates(model)
     let ways = Self.takesPTX(device) && model.architecture == "sm_90" ? probeWarpgroups() : []
     model.instructions += ways.map(\.instruction)
     model.features.warpgroupInstructions = ways.first { $0.instruction.works.value == true }?.way ?? .none
-    model.rates = measureRates(model)
     return model
   }
 

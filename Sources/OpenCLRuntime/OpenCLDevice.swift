@@ -22,6 +22,8 @@ public struct OpenCLDevice: @unchecked Sendable {
   /// Bytes of local memory of a work-group.
   public let localMemoryBytes: Int
   public let computeUnits: Int
+  /// Whether programs may ask for divisions and square roots to the nearest number; else they are off by some units.
+  public let roundsDivision: Bool
   public let maxWorkGroupSize: Int
   public let extensions: [String]
   /// What the driver says that kernel variants may use. Warp instructions are never among it: only a kernel that
@@ -52,6 +54,8 @@ public struct OpenCLDevice: @unchecked Sendable {
     maxAllocationBytes = Int(clamping: try Self.value(handle, CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong(0)))
     localMemoryBytes = Int(clamping: try Self.value(handle, CL_DEVICE_LOCAL_MEM_SIZE, cl_ulong(0)))
     computeUnits = Int(try Self.value(handle, CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint(0)))
+    // Bit 7 of the floating-point capabilities: CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT.
+    roundsDivision = try Self.value(handle, CL_DEVICE_SINGLE_FP_CONFIG, cl_ulong(0)) & (1 << 7) != 0
     maxWorkGroupSize = try Self.value(handle, CL_DEVICE_MAX_WORK_GROUP_SIZE, 0)
     features = KernelFeatures(
       subgroupSizes: extensions.contains("cl_intel_required_subgroup_size")

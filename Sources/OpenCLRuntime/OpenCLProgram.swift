@@ -35,7 +35,9 @@ public final class OpenCLProgram: @unchecked Sendable {
         options, source,
       ] + (rewrites ? ["rewritten \(PTXText.revision)"] : []))
     if let binary = cache.load(key),
-      let program = Self.build(binary: binary, options: options, context: context, device: device)
+      // Rewritten text was taken without options the first time.
+      let program = Self.build(
+        binary: binary, options: rewrites ? "" : options, context: context, device: device)
     {
       handle = program
       wasCached = true

@@ -119,11 +119,17 @@ import Testing
     let device = try OpenCLPlatforms.devices()[0]
     var tuning = try Tuning.of(device, userFolder: nil)
     tuning[.elementwiseGPU] = KernelParameters(["SEGMENT": 4])
-    let before = try tuning.changedBits(.gpu)
+    let before = try tuning.changedBits(.gpu, .portable)
     tuning[.normsGPU] = KernelParameters(["GROUP": 512])
     #expect(before == nil)
-    #expect(try tuning.changedBits(.gpu) == "norms.gpu any GROUP=512")
-    #expect(try tuning.changedBits(.cpu) == nil)
+    #expect(try tuning.changedBits(.gpu, .portable) == "norms.gpu any GROUP=512")
+    #expect(try tuning.changedBits(.cpu, .portable) == nil)
+    // What a device cannot run changes nothing there.
+    tuning[.productWarpgroupChoice] = KernelParameters(["WGMMA": 1])
+    #expect(try tuning.changedBits(.gpu, .portable) == "norms.gpu any GROUP=512")
+    let warpgroups = KernelFeatures(warpInstructions: .emulated, warpgroupInstructions: .emulated)
+    #expect(
+      try tuning.changedBits(.gpu, warpgroups)?.contains("product_wgmma_choice.nvidia any WGMMA=1") == true)
   }
 
   /// Batch invariance: a row's sum may depend on the device's table, never on how many rows there are.

@@ -113,13 +113,14 @@ public struct Tuning: Sendable {
   }
 
   /// Parameters that change results' bits and differ from those that every device starts with, in words; nil where
-  /// all are the same. What depends on bits may record it.
-  public func changedBits(_ family: KernelFamily) throws -> String? {
+  /// all are the same. Of kernels that a device of this family and with these features runs; what depends on bits may
+  /// record it.
+  public func changedBits(_ family: KernelFamily, _ features: KernelFeatures) throws -> String? {
     let plain = try Tuning(
       Self.shippedTables().filter { $0.table.appliesTo.rank == 0 },
       identity: DeviceIdentity(vendor: .other, architecture: "", device: ""), device: nil)
     var words: [String] = []
-    for kernel in TunableKernel.all where kernel.family == family && kernel.changesBits {
+    for kernel in TunableKernel.all where kernel.runs(family, features) && kernel.changesBits {
       for shapeClass in kernel.classes {
         let (now, then) = (self[kernel, shapeClass], plain[kernel, shapeClass])
         let changed = kernel.parameters.filter { $0.changesBits && now[$0.name] != then[$0.name] }
