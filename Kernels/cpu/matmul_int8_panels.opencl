@@ -13,9 +13,9 @@
 // holds all of these whole numbers: core OpenCL C has no product of bytes, and multiply-adds of floats are what its
 // compilers for CPUs make most of.
 // quantize_tiles: (row tiles, groups) items. matmul_int8_row: ceil(N / 32) items, one row, all passes.
-// matmul_int8_tile: (ceil(N / 32), row blocks) items; each widens a group of its panel to local memory and takes
-// block_tiles tiles of rows through it; sums wait in y. A launch makes one pass, from the operand's step first_step on.
-// All in groups of 1. Tunable: LANES, block_tiles (those of matmul_tile).
+// matmul_int8_tile: (ceil(N / 32), row blocks) items; each widens a group of its panel to local memory and takes its
+// block's tiles of rows through it; sums wait in y. A launch makes one pass, from the operand's step first_step on.
+// All in groups of 1. Tunable: LANES, the host's tiles to a block (those of matmul_tile).
 #define GROUP_BYTES (128 + 64 * 32)
 
 kernel void quantize_tiles(global const float *x, uint x_offset, uint x_stride, global float *packed, uint rows,
@@ -131,14 +131,14 @@ kernel void matmul_int8_row(global const float *packed, uint steps, global const
   store_lanes(b##r, 1, edge + r * TILE_COLUMNS);
 
 kernel void matmul_int8_tile(global const float *packed, uint steps, global const uchar *panels, uint first_step,
-                             global const float *before, int has_before, uint block_tiles, global const float *bias,
-                             uint bias_offset, int has_bias, global float *y, uint y_offset, uint y_stride, uint rows,
-                             uint K, uint N) {
+                             global const float *before, int has_before, global const float *bias, uint bias_offset,
+                             int has_bias, global float *y, uint y_offset, uint y_stride, uint rows, uint K, uint N) {
   local float widened[64 * 32];
   float edge[TILE_ROWS * TILE_COLUMNS], shift[32];
   const uint first = get_global_id(0) * 32, groups = (K + INT8_GROUP - 1) / INT8_GROUP;
   const uint tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-  const uint first_tile = get_global_id(1) * block_tiles, last_tile = min(first_tile + block_tiles, tiles);
+  const uint block = get_global_id(1), blocks = get_global_size(1);
+  const uint first_tile = DEALT_FIRST(block, blocks, tiles), last_tile = first_tile + DEALT(block, blocks, tiles);
   global const uchar *record = panels + get_global_id(0) * (size_t)groups * GROUP_BYTES;
   for (uint i = 0; i < 32; ++i) shift[i] = has_bias && first + i < N ? bias[bias_offset + first + i] : -0.0f;
   for (uint group = 0; group < groups; ++group, record += GROUP_BYTES) {

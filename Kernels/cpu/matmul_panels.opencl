@@ -9,12 +9,12 @@
 // Order of sums: 256 consecutive k's by fma in order, then these partial sums in order; the same in both kernels
 // and in the GPU-class ones, so a row does not depend on its batch.
 // matmul_row: ceil(N / 32) items, groups of 1, one row. matmul_tile: (ceil(N / 32), row blocks) items, groups of 1;
-// each unpacks 256 k's of its panel to local memory and takes block_tiles tiles of rows through them. The sums of a
-// tile are in registers (register_tile.opencl, which comes before). Tunable: LANES, block_tiles.
+// each unpacks 256 k's of its panel to local memory and takes its block's tiles of rows through them. The sums of a
+// tile are in registers (register_tile.opencl, which comes before). Tunable: LANES, the host's tiles to a block.
 #define CHUNK 256u
 // Rows are dealt out evenly: with tiles of six, 32 are 6, 6, 5, 5, 5, 5, and five take five sixths of the time.
-#define ROWS_OF(tile) (rows / all_tiles + ((tile) < rows % all_tiles))
-#define FIRST_ROW(tile) ((tile) * (rows / all_tiles) + min(tile, rows % all_tiles))
+#define ROWS_OF(tile) DEALT(tile, all_tiles, rows)
+#define FIRST_ROW(tile) DEALT_FIRST(tile, all_tiles, rows)
 
 // Stores 32 columns of which `count` exist.
 void store_columns(float16 a, float16 b, global float *y, uint count) {
@@ -88,13 +88,13 @@ kernel void matmul_row(global const float *x, uint x_offset, global const uchar 
 
 kernel void matmul_tile(global const float *packed, global const uchar *panels, global const float *bias,
                         uint bias_offset, int has_bias, global float *y, uint y_offset, uint y_stride,
-                        uint rows, uint K, uint N, uint block_tiles) {
+                        uint rows, uint K, uint N) {
   local float unpacked[CHUNK * 32];
   float edge[TILE_ROWS * TILE_COLUMNS], shift[32];
   const uint first = get_global_id(0) * 32;
-  const uint first_tile = get_global_id(1) * block_tiles;
-  const uint all_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-  const uint last_tile = min(first_tile + block_tiles, all_tiles);
+  const uint all_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, block = get_global_id(1), blocks = get_global_size(1);
+  const uint first_tile = DEALT_FIRST(block, blocks, all_tiles);
+  const uint last_tile = first_tile + DEALT(block, blocks, all_tiles);
   global const uchar *panel = panels + get_global_id(0) * PANEL_BYTES(K);
   for (uint i = 0; i < 32; ++i) shift[i] = -0.0f;
   for (uint chunk = 0; chunk < K; chunk += CHUNK) {

@@ -8,11 +8,10 @@
 //   bias    [n] float from element bias_offset, read where has_bias
 //   y       [m, n] float, rows y_stride elements apart, from element y_offset; added to where accumulate
 // Order of sums: what is there plus the bias, then an element's terms by fma in the order of k. CHUNK terms at a time,
-// 32 KB of a panel; those of block_tiles tiles and block_panels panels stay in the second-level cache; y holds the sums
-// between.
+// 32 KB of a panel; those of an item's tiles and panels stay in the second-level cache; y holds the sums between.
 // Launch: product_pack_left (tiles, ceil(K / CHUNK)), product_pack_right (panels, ceil(K / CHUNK)), product_tiles
-// (panels / block_panels, tiles / block_tiles) items, rounded up, groups of 1. Tunable: LANES, block_tiles,
-// block_panels. register_tile.opencl comes before.
+// (blocks of panels, blocks of tiles) items, groups of 1. Tunable: LANES, the host's tiles and panels to a block.
+// register_tile.opencl comes before.
 #define CHUNK (8192u / TILE_COLUMNS)
 
 kernel void product_pack_left(global const float *a, uint a_offset, uint a_row, uint a_term, global float *packed,
@@ -103,11 +102,13 @@ kernel void product_pack_right(global const float *b, uint b_offset, uint b_term
 
 kernel void product_tiles(global const float *packed, global const float *panels, global const float *bias,
                           uint bias_offset, int has_bias, global float *y, uint y_offset, uint y_stride,
-                          int accumulate, uint m, uint n, uint K, uint block_tiles, uint block_panels) {
-  const uint first_tile = get_global_id(1) * block_tiles, first_panel = get_global_id(0) * block_panels;
+                          int accumulate, uint m, uint n, uint K) {
   const uint all_tiles = (m + TILE_ROWS - 1) / TILE_ROWS, all_panels = (n + TILE_COLUMNS - 1) / TILE_COLUMNS;
-  const uint last_tile = min(first_tile + block_tiles, all_tiles);
-  const uint last_panel = min(first_panel + block_panels, all_panels);
+  const uint block = get_global_id(1), blocks = get_global_size(1);
+  const uint strip = get_global_id(0), strips = get_global_size(0);
+  const uint first_tile = DEALT_FIRST(block, blocks, all_tiles), last_tile = first_tile + DEALT(block, blocks, all_tiles);
+  const uint first_panel = DEALT_FIRST(strip, strips, all_panels);
+  const uint last_panel = first_panel + DEALT(strip, strips, all_panels);
   float edge[TILE_ROWS * TILE_COLUMNS];
   uint chunk = 0;
   // Once where there are no terms: the start is the result.

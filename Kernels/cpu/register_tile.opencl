@@ -24,6 +24,11 @@ typedef float16 lanes;
 #define EACH_ROW(F) EACH_ROW_BUT_LAST(F) F(11)
 #endif
 
+// `whole` things dealt out evenly to `parts` (uint): how many part `part` has, and which is its first. Runtimes hand a
+// thread many groups at once: were the last ones short, the thread that got the first ones would end long after.
+#define DEALT(part, parts, whole) ((whole) / (parts) + ((part) < (whole) % (parts)))
+#define DEALT_FIRST(part, parts, whole) ((part) * ((whole) / (parts)) + min((uint)(part), (whole) % (parts)))
+
 // FETCH_LINE(p) asks for the cache line at p, into the second-level cache; a processor ignores addresses that are not
 // there. FETCH_TILE(p, stride) asks for the rows of the sums that come next, into the first: they lie `stride` floats
 // apart, which no hardware guesses.

@@ -24,7 +24,7 @@ extension OpenCLBackend {
         kernel,
         arguments + [
           .uint("first_step", UInt32(first)), .buffer("before", before ?? operand.buffer),
-          .int("has_before", before == nil ? 0 : 1), .uint("block_tiles", UInt32(blockTiles)),
+          .int("has_before", before == nil ? 0 : 1),
         ], and: common, panels, (operand.rowTiles + blockTiles - 1) / blockTiles)
     }
     guard segment.passes > 1 else { return try pass(0, before: nil, common) }

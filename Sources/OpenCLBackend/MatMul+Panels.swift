@@ -50,7 +50,6 @@ extension OpenCLBackend {
     let blockTiles = tileBlock(tiles, rows: rows, segment)
     let arguments: [KernelArgument] = [
       .buffer("packed", packed), .buffer("panels", segment.buffer),
-      .uint("block_tiles", UInt32(blockTiles)),
     ]
     try launchItems(
       try panelKernel("matmul_tile", segment.format), arguments, and: common, panels,

@@ -34,8 +34,7 @@ extension OpenCLBackend {
     let blockTiles = max(1, min(tuned.productTiles, (tiles + wanted - 1) / wanted))
     try launchItems(
       try kernel("product_tiles"),
-      [.buffer("packed", packed), .buffer("panels", right)] + result
-        + [.uint("block_tiles", UInt32(blockTiles)), .uint("block_panels", UInt32(blockPanels))],
+      [.buffer("packed", packed), .buffer("panels", right)] + result,
       groups, (tiles + blockTiles - 1) / blockTiles)
   }
 }
