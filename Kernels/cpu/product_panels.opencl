@@ -9,21 +9,37 @@
 //   y       [m, n] float, rows y_stride elements apart, from element y_offset; added to where accumulate
 // Order of sums: what is there plus the bias, then an element's terms by fma in the order of k. CHUNK terms at a time,
 // 32 KB of a panel; those of an item's tiles and panels stay in the second-level cache; y holds the sums between.
-// Launch: product_pack_left (tiles, ceil(K / CHUNK)), product_pack_right (panels, ceil(K / CHUNK)), product_tiles
-// (blocks of panels, blocks of tiles) items, groups of 1. Tunable: LANES, the host's tiles and panels to a block.
-// register_tile.opencl comes before.
+// Launch: product_pack_left (ceil(tiles / PACKED_TILES), ceil(K / CHUNK)), product_pack_right (panels, ceil(K / CHUNK)),
+// product_tiles (blocks of panels, blocks of tiles) items, groups of 1. Tunable: LANES, the host's tiles and panels to a
+// block. register_tile.opencl comes before.
 #define CHUNK (8192u / TILE_COLUMNS)
+
+// Tiles an item packs: where rows lie side by side, a cache line holds parts of several.
+#define PACKED_TILES 8
 
 kernel void product_pack_left(global const float *a, uint a_offset, uint a_row, uint a_term, global float *packed,
                               uint m, uint K) {
-  const uint tile = get_global_id(0), first = get_global_id(1) * CHUNK, last = min(K, first + CHUNK);
-  const uint rows = min((uint)TILE_ROWS, m - tile * TILE_ROWS);
-  global const float *source = a + a_offset + (size_t)tile * TILE_ROWS * a_row;
-  global float *target = packed + ((size_t)first * get_global_size(0) + tile * (last - first)) * TILE_ROWS;
-  for (uint k = first; k < last; ++k, target += TILE_ROWS) {
+  const uint all_tiles = (m + TILE_ROWS - 1) / TILE_ROWS, first = get_global_id(1) * CHUNK;
+  const uint terms = min(CHUNK, K - first);
+  const uint first_tile = get_global_id(0) * PACKED_TILES, tiles = min((uint)PACKED_TILES, all_tiles - first_tile);
+  global const float *source = a + a_offset + (size_t)first_tile * TILE_ROWS * a_row + (size_t)first * a_term;
+  global float *target = packed + ((size_t)first * all_tiles + first_tile * terms) * TILE_ROWS;
+  if (a_row == 1 && (first_tile + tiles) * TILE_ROWS <= m) {
+    for (uint k = 0; k < terms; ++k, source += a_term, target += TILE_ROWS) {
+      for (uint line = 0; line < tiles * TILE_ROWS; line += 16) FETCH_LINE(source + (size_t)16 * a_term + line);
+      for (uint t = 0; t < tiles; ++t) {
+        copy_tile_rows(source + t * TILE_ROWS, target + (size_t)t * terms * TILE_ROWS);
+      }
+    }
+    return;
+  }
+  for (uint tile = first_tile; tile < first_tile + tiles; ++tile, source += (size_t)TILE_ROWS * a_row) {
+    const uint rows = min((uint)TILE_ROWS, m - tile * TILE_ROWS);
+    for (uint k = 0; k < terms; ++k, target += TILE_ROWS) {
 #pragma unroll
-    for (uint i = 0; i < TILE_ROWS; ++i) {
-      target[i] = i < rows ? source[(size_t)i * a_row + (size_t)k * a_term] : 0.0f;
+      for (uint i = 0; i < TILE_ROWS; ++i) {
+        target[i] = i < rows ? source[(size_t)i * a_row + (size_t)k * a_term] : 0.0f;
+      }
     }
   }
 }

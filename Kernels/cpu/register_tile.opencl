@@ -3,7 +3,7 @@
 // TILE_ZERO(r) declares the sums a and b of row r, TILE_MULTIPLY adds the products of `terms` terms to all of them, in
 // order, by fma; EACH_ROW(F) is F(r) for every row, EACH_ROW_BUT_LAST(F) for all but one. They are macros, so that the
 // sums stay in registers: a register holds LANES floats, 8 with AVX2 (16 registers, so 6 rows) and 16 with AVX-512 (32
-// registers, so 12 rows).
+// registers, so 12 rows). copy_tile_rows copies TILE_ROWS consecutive floats.
 #ifndef LANES
 #define LANES 16
 #endif
@@ -13,6 +13,11 @@ typedef float8 lanes;
 #define load_lanes(i, p) vload8(i, p)
 #define store_lanes(x, i, p) vstore8(x, i, p)
 #define TILE_ROWS 6
+#define copy_tile_rows(from, to)                     \
+  {                                                  \
+    vstore4(vload4(0, from), 0, to);                 \
+    vstore2(vload2(0, (from) + 4), 0, (to) + 4);     \
+  }
 #define EACH_ROW_BUT_LAST(F) F(0) F(1) F(2) F(3) F(4)
 #define EACH_ROW(F) EACH_ROW_BUT_LAST(F) F(5)
 #else
@@ -20,6 +25,11 @@ typedef float16 lanes;
 #define load_lanes(i, p) vload16(i, p)
 #define store_lanes(x, i, p) vstore16(x, i, p)
 #define TILE_ROWS 12
+#define copy_tile_rows(from, to)                     \
+  {                                                  \
+    vstore8(vload8(0, from), 0, to);                 \
+    vstore4(vload4(0, (from) + 8), 0, (to) + 8);     \
+  }
 #define EACH_ROW_BUT_LAST(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10)
 #define EACH_ROW(F) EACH_ROW_BUT_LAST(F) F(11)
 #endif

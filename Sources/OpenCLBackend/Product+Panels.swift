@@ -21,7 +21,7 @@ extension OpenCLBackend {
       try kernel("product_pack_left"),
       operand + [
         .buffer("packed", packed), .uint("m", UInt32(operation.m)), .uint("K", UInt32(operation.k)),
-      ], tiles, chunks)
+      ], (tiles + tile.packedTiles - 1) / tile.packedTiles, chunks)
     try launchItems(
       try kernel("product_pack_right"),
       columns + [

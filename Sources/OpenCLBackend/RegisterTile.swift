@@ -9,6 +9,8 @@ struct RegisterTile {
   let chunk = 256
   /// Consecutive k's of training's products, whose sums it does not change: 32 KB of a panel.
   var productChunk: Int { 8192 / columns }
+  /// Tiles that an item of product_pack_left packs: its PACKED_TILES.
+  let packedTiles = 8
 
   /// - Parameter registerFloats: what the widest registers hold: 16 of them with 8, 32 with 16.
   init(registerFloats: Int) {
