@@ -13,7 +13,7 @@
 //   tables     block numbers
 //   y          [rows, heads · head_dim] float, packed
 // Order: online softmax over spans of SPAN_GROUPS groups of keys from token 0 on, whatever the row's item or tile.
-// Launch: (kv_heads, items) items, groups of 1; the last items, which see most of a prompt, come first.
+// Launch: (kv_heads, items) items, groups of 1.
 // KV_HALF: cache of halfs. An item has up to MAX_QUERIES queries, so that what it reads of the cache serves them all.
 // lanes, vector_math with VEC 16 and register_tile come before.
 #ifndef KV_HALF
@@ -26,16 +26,20 @@
 #define DIM_PITCH (MAX_HEAD_DIM + 16)
 #define SPAN_PITCH (16 * SPAN_GROUPS + 16)
 
+// Infinities and NaNs among values would poison the sums of rows that may not see them, so store_kv bounds values. A
+// token's NaN stays among its keys: scores are chosen by what a row may see, so those that see it have a NaN.
 #if KV_HALF
 typedef ushort stored;
+#define STORED_MAX 65504.0f
 #define load_stored(p) half_lanes(vload16(0, p))
-// Infinities would poison the sums of rows that may not see them.
-#define store_stored(x, i, p) vstore_half_rte(fmin(fmax(x, -65504.0f), 65504.0f), i, (global half *)(p))
+#define store_stored(x, i, p) vstore_half_rte(x, i, (global half *)(p))
 #else
 typedef float stored;
+#define STORED_MAX FLT_MAX
 #define load_stored(p) vload16(0, p)
 #define store_stored(x, i, p) (p)[i] = (x)
 #endif
+#define bounded(x) fmin(fmax(x, -STORED_MAX), STORED_MAX)
 
 #if LANES == 8
 #define EACH_OF_FEW(F) F(0) F(1) F(2)
@@ -168,7 +172,7 @@ kernel void attention(global const float *q, uint q_offset, uint q_stride, globa
                       global const int *segments, global const int *tables, global float *y, uint heads,
                       uint kv_heads, uint head_dim, uint block_size, float scale) {
   const uint kv_head = get_global_id(0);
-  global const int *item = items + 5 * (get_global_size(1) - 1 - get_global_id(1));
+  global const int *item = items + 5 * get_global_id(1);
   global const int *entries = rows + 3 * item[0];
   const uint first_query = item[1], query_count = item[2];
   const uint group = heads / kv_heads;
@@ -260,7 +264,7 @@ kernel void store_kv(global const float *key, uint key_offset, uint key_stride, 
   global stored *key_out = keys + ((at * key_groups + place / 16) * head_dim) * 16 + place % 16;
   global stored *value_out = values + (at * block_size + place) * value_stride;
   for (uint d = 0; d < head_dim; ++d) {
-    store_stored(k[d], d * 16, key_out);
-    store_stored(v[d], d, value_out);
+    store_stored(isnan(k[d]) ? k[d] : bounded(k[d]), d * 16, key_out);
+    store_stored(bounded(v[d]), d, value_out);
   }
 }

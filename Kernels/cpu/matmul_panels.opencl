@@ -161,12 +161,12 @@ kernel void matmul_tile(global const float *packed, global const uchar *panels, 
   }
 }
 
-// Packs x into tiles. Launch: (tiles, ceil(K / 256)) items.
+// Packs x into tiles. Launch: (ceil(K / 256), tiles) items: the last k's, which are fewer, are not the last items.
 kernel void pack_rows(global const float *x, uint x_offset, uint x_stride, global float *packed, uint rows,
                       uint K) {
-  const uint tile = get_global_id(0);
-  const uint k_first = get_global_id(1) * 256, k_last = min(k_first + 256, K);
-  const uint all_tiles = get_global_size(0), valid = ROWS_OF(tile);
+  const uint tile = get_global_id(1);
+  const uint k_first = get_global_id(0) * CHUNK, k_last = min(k_first + CHUNK, K);
+  const uint all_tiles = get_global_size(1), valid = ROWS_OF(tile);
   global const float *in = x + x_offset + (size_t)FIRST_ROW(tile) * x_stride;
   global float *out = packed + ((size_t)k_first * all_tiles + tile * (k_last - k_first)) * TILE_ROWS;
   for (uint k = k_first; k < k_last; ++k, out += TILE_ROWS) {

@@ -16,8 +16,10 @@ struct AttentionPlan {
   private(set) var rows: [Int32] = []
   /// `[segments, 5]`: start of the block table, first token, end, range of the item's queries.
   private(set) var segments: [Int32] = []
-  /// `[items, 5]`: first entry, first query, queries, first segment, segments.
+  /// `[items, 5]`: first entry, first query, queries, first segment, segments; in the order in which they should start.
   private(set) var items: [Launch: [Int32]] = [:]
+  /// The same as they were found, with the products of queries and tokens that an item has.
+  private var found: [Launch: [(work: Int, item: [Int32])]] = [:]
   /// The rows, as in `rows`, that are put together from slots.
   private(set) var merges: [Int32] = []
   private(set) var slots = 0
@@ -61,6 +63,14 @@ struct AttentionPlan {
     let members = sorted.map { append($0.slice, table: $0.table, split: true) }
     let longest = members.map(\.limit).max() ?? 0
     for chunk in stride(from: 0, to: longest, by: shape.splitTokens) { addShared(members, chunk: chunk) }
+    items = found.mapValues { found in
+      let order = found.indices.sorted {
+        let (a, b) = (found[$0].work, found[$1].work)
+        return a == b ? $0 < $1 : shape.startsWithLightest == (a < b)
+      }
+      return order.flatMap { found[$0].item }
+    }
+    found = [:]
   }
 
   private mutating func append(_ slice: SequenceSlice, table: Int, split: Bool) -> Member {
@@ -167,9 +177,11 @@ struct AttentionPlan {
     entry: Int, _ first: Int, _ count: Int, direct: Bool, segments list: [(Member, Int, Int, Range<Int>)]
   ) {
     let queries = count <= shape.narrowQueries && !direct ? shape.narrowQueries : shape.wideQueries
-    items[Launch(queries: queries, direct: direct), default: []] += [
+    let item = [
       Int32(entry), Int32(first), Int32(count), Int32(segments.count / 5), Int32(list.count),
     ]
+    let work = list.reduce(0) { $0 + $1.3.count * ($1.2 - $1.1) }
+    found[Launch(queries: queries, direct: direct), default: []].append((work, item))
     for (member, first, end, range) in list {
       segments += [
         Int32(member.table), Int32(first), Int32(end), Int32(range.lowerBound), Int32(range.upperBound),

@@ -6,7 +6,7 @@ struct AttentionShape: Hashable {
   var variant = Variant.portable
   /// Work-items of a group; of a warp on tensor cores.
   var items: Int
-  /// Keys of a tile; divides `splitTokens` and `items`.
+  /// Keys of a tile; on GPU-class devices it divides `splitTokens` and `items`.
   var keys: Int
   /// Tokens of a chunk that a group can take alone.
   var splitTokens: Int
@@ -15,6 +15,9 @@ struct AttentionShape: Hashable {
   var wideQueries: Int
   /// Groups from which on a group takes all chunks of its queries instead of one.
   var directGroups: Int
+  /// Whether the lightest groups start first. GPUs hand out groups one by one, so that the heaviest come first;
+  /// runtimes for processors hand a thread many at once, the first ones up to half of all.
+  var startsWithLightest = false
 
   /// The options of a kernel with `queries` in a tile.
   func options(queries: Int) -> KernelOptions {
@@ -54,7 +57,7 @@ extension AttentionShape {
     let endless = Int(Int32.max)
     return AttentionShape(
       items: 1, keys: blockSize % 16 == 0 ? 64 : endless, splitTokens: endless, narrowQueries: queries,
-      wideQueries: queries, directGroups: endless)
+      wideQueries: queries, directGroups: endless, startsWithLightest: true)
   }
 
   /// For tensor cores: `QUERIES` queries share the tiles of a group in prefill, 16 are a warp alone.

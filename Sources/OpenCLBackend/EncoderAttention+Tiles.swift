@@ -8,25 +8,37 @@ struct AttentionParts {
   /// The kernel's QUERIES.
   static let mostRows = 132
 
-  /// `[count, 4]`: first row and end of a part, first row of its sequence and its end.
+  /// `[count, 4]`: first row and end of a part, first row of its sequence and its end. The lightest come first:
+  /// runtimes for processors hand a thread many groups at once, the first ones up to half of all.
   let buffer: OpenCLBuffer
   let count: Int
+  /// `[sequences, 2]`: first row of each sequence and its end, the shortest first.
+  let sequences: OpenCLBuffer
 
   /// - Parameter rows: that a part may have.
   init(_ packed: PackedBatch, rows: Int, _ backend: OpenCLBackend) throws {
-    var list: [Int32] = []
+    var list: [(rows: Range<Int>, sequence: Range<Int>)] = []
     let tile = backend.registerTile
-    for sequence in packed.starts.indices.dropLast() {
-      let (start, end) = (Int(packed.starts[sequence]), Int(packed.starts[sequence + 1]))
+    let bounds = (0..<packed.sequences).map { packed.rows(of: $0) }
+      .sorted { ($0.count, $0.lowerBound) < ($1.count, $1.lowerBound) }
+    for sequence in bounds {
+      let (start, end) = (sequence.lowerBound, sequence.upperBound)
       // A sequence's parts are as even as whole tiles allow.
       let parts = max(1, (end - start + rows - 1) / rows)
       let step = max(1, tile.tiles((end - start + parts - 1) / parts)) * tile.rows
       for row in stride(from: start, to: end, by: step) {
-        list += [row, min(row + step, end), start, end].map(Int32.init)
+        list.append((row..<min(row + step, end), sequence))
       }
     }
-    count = list.count / 4
-    buffer = try backend.makeBuffer(list)
+    count = list.count
+    let order = list.map { (work: $0.rows.count * $0.sequence.count, part: $0) }
+      .sorted { ($0.work, $0.part.rows.lowerBound) < ($1.work, $1.part.rows.lowerBound) }
+    buffer = try backend.makeBuffer(
+      order.flatMap { _, part in
+        [part.rows.lowerBound, part.rows.upperBound, part.sequence.lowerBound, part.sequence.upperBound]
+          .map(Int32.init)
+      })
+    sequences = try backend.makeBuffer(bounds.flatMap { [Int32($0.lowerBound), Int32($0.upperBound)] })
   }
 
   /// Rows of a part: as many as there are, since every part copies its sequence's keys and values, but few enough
@@ -34,7 +46,9 @@ struct AttentionParts {
   static func rows(_ packed: PackedBatch, heads: Int, _ backend: OpenCLBackend) -> Int {
     let wanted = 4 * backend.device.computeUnits
     var rows = mostRows
-    while rows > 12, heads * ((packed.rows + rows - 1) / rows) < wanted, heads * packed.sequences < wanted {
+    while rows > max(12, backend.registerTile.rows), heads * ((packed.rows + rows - 1) / rows) < wanted,
+      heads * packed.sequences < wanted
+    {
       rows = backend.registerTile.tiles(rows / 2) * backend.registerTile.rows
     }
     return rows
@@ -81,6 +95,7 @@ extension OpenCLBackend {
   ) throws {
     let (q, k, v, gradient) = (operands.query, operands.key, operands.value, operands.gradient)
     let (output, sums) = (operands.output, operands.sums)
+    let parts = try batch.attentionParts(heads: forward.heads, self)
     try launchItems(
       try tilesKernel("encoder_attention_tiles_gradient", headDim: forward.headDim),
       [
@@ -91,7 +106,7 @@ extension OpenCLBackend {
         .uint("gradient_stride", gradient.stride), .buffer("output", output.buffer),
         .uint("output_offset", output.offset), .uint("output_stride", output.stride),
         .buffer("sums", sums.buffer), .uint("sums_offset", sums.offset), .uint("sums_stride", sums.stride),
-        .buffer("sequences", batch.sequenceBounds), .buffer("result", try FloatView(joint).buffer),
+        .buffer("sequences", parts.sequences), .buffer("result", try FloatView(joint).buffer),
         .uint("heads", UInt32(forward.heads)), .uint("shared", UInt32(forward.heads / forward.kvHeads)),
         .int("causal", causal ? 1 : 0), .float("scale", scale),
       ], forward.kvHeads, batch.packed.sequences)

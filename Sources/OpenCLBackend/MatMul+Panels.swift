@@ -21,7 +21,7 @@ extension OpenCLBackend {
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("packed", packed), .uint("rows", UInt32(rows)), .uint("K", UInt32(width)),
-      ], tiles, (width + tile.chunk - 1) / tile.chunk)
+      ], (width + tile.chunk - 1) / tile.chunk, tiles)
     return packed
   }
 
