@@ -17,6 +17,9 @@
 #define INT8_ROW_SCALES(operand, row_tiles, steps) \
   ((global const float *)((global const uchar *)(operand) + (size_t)(row_tiles) * (steps) * 8 * INT8_GROUP))
 
+// Absolute values, of which the largest decides the scale. A NaN counts as infinity: an infinite scale makes the
+// group's products no numbers, where fmax would lose it.
+#define INT8_SIZES(type, v) select((type)(INFINITY), fabs(v), isequal(v, v))
 // What numbers of which the largest has this size are multiplied by.
 float int8_inverse(float most) { return most > 0.0f ? 127.0f / most : 0.0f; }
 

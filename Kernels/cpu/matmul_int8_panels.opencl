@@ -37,7 +37,7 @@ kernel void quantize_tiles(global const float *x, uint x_offset, uint x_stride, 
     const size_t place = (size_t)(group + pass * groups) * tiles + tile;
     for (uint r = 0; r < TILE_ROWS; ++r) {
       float16 most = (float16)(0.0f);
-      for (uint i = 0; i < 4; ++i) most = fmax(most, fabs(vload16(i, v[r])));
+      for (uint i = 0; i < 4; ++i) most = fmax(most, INT8_SIZES(float16, vload16(i, v[r])));
       const float8 most8 = fmax(most.lo, most.hi);
       const float4 most4 = fmax(most8.lo, most8.hi);
       const float peak = fmax(fmax(most4.x, most4.y), fmax(most4.z, most4.w));

@@ -55,7 +55,7 @@ kernel void pack_int8(global const uchar *rows_in, ulong row_bytes, int row_coun
     for (uint i = 0; i < 8; ++i) {
       const uint k = group * INT8_GROUP + 8 * i;
       v[i] = row < (uint)row_count && k < K ? block_unpack8(rows_in + row * row_bytes, k, K) : (float8)(0.0f);
-      most = fmax(most, fabs(v[i]));
+      most = fmax(most, INT8_SIZES(float8, v[i]));
     }
     const float4 most4 = fmax(most.lo, most.hi);
     const float peak = fmax(fmax(most4.x, most4.y), fmax(most4.z, most4.w)), inverse = int8_inverse(peak);

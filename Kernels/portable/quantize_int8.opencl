@@ -17,7 +17,7 @@ kernel void quantize_weights(global const uchar *rows_in, ulong row_bytes, globa
   for (uint i = 0; i < 8; ++i) {
     const uint k = group * INT8_GROUP + 8 * i;
     v[i] = k < K ? block_unpack8(rows_in + row * row_bytes, k, K) : (float8)(0.0f);
-    most = fmax(most, fabs(v[i]));
+    most = fmax(most, INT8_SIZES(float8, v[i]));
   }
   const float4 pairs = fmax(most.lo, most.hi);
   const float peak = fmax(fmax(pairs.x, pairs.y), fmax(pairs.z, pairs.w)), inverse = int8_inverse(peak);
@@ -49,9 +49,8 @@ kernel __attribute__((reqd_work_group_size(16, 8, 1))) void quantize_rows(global
   }
   for (uint pass = 0; pass <= fine; ++pass) {
     const uint step = group + pass * groups;
-    const float4 sizes = fabs(v);
-    // A NaN counts as infinity: an infinite scale makes the row's products NaN, where fmax would lose it.
-    most[row_of_tile][place] = any(isnan(v)) ? INFINITY : fmax(fmax(sizes.x, sizes.y), fmax(sizes.z, sizes.w));
+    const float4 sizes = INT8_SIZES(float4, v);
+    most[row_of_tile][place] = fmax(fmax(sizes.x, sizes.y), fmax(sizes.z, sizes.w));
     barrier(CLK_LOCAL_MEM_FENCE);
     float peak = 0.0f;
     for (uint i = 0; i < 16; ++i) peak = fmax(peak, most[row_of_tile][i]);

@@ -58,7 +58,8 @@ kernel GROUP_KERNEL void log_chunks(global const float *logits, uint offset, uin
   at = lowest;
 #endif
   const real inverse = splat(1.0f / temperatures[row]);
-  const real peak = splat(highest);
+  // Where all are −∞ they add 0, where there are NaNs beside them NaN.
+  const real peak = splat(highest == -INFINITY ? 0.0f : highest);
   real plain = splat(0.0f), tempered = splat(0.0f);
   FOR_ROW(i, c, count) {
     const real v = KEPT(held, i, load_real(x + c, count - c)) - peak;

@@ -98,13 +98,15 @@ RK_AVX2 float rk_int8_quantize_group_avx2(const float *x, int8_t *codes, int32_t
   enum { VECTORS = RK_INT8_GROUP / 8 };
   const __m256 positive = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7), ones = _mm256_set1_epi16(1);
-  __m256 v[VECTORS], most = _mm256_setzero_ps();
+  __m256 v[VECTORS], most = _mm256_setzero_ps(), nans = _mm256_setzero_ps();
   RK_UNROLL
   for (int i = 0; i < VECTORS; i++) {
     v[i] = _mm256_loadu_ps(x + 8 * i);
     most = _mm256_max_ps(most, _mm256_and_ps(v[i], positive));
+    nans = _mm256_or_ps(nans, _mm256_cmp_ps(v[i], v[i], _CMP_UNORD_Q));
   }
   float amax = avx2_largest(most);
+  if (_mm256_movemask_ps(nans) || amax == INFINITY) return rk_int8_quantize_infinite(RK_INT8_GROUP, codes, sum);
   __m256 inverse = _mm256_set1_ps(amax > 0 ? 127.0f / amax : 0);
   __m256i total = _mm256_setzero_si256();
   RK_UNROLL

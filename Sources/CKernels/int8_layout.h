@@ -32,3 +32,5 @@ void rk_int8_tile_avx2(int P, int M, const int8_stretch *t);
 // Quantises a whole group, and gives its scale and the sum of its codes.
 float rk_int8_quantize_group_avx2(const float *x, int8_t *codes, int32_t *sum);
 #endif
+// The scale, codes and sum of a group with an infinity or a NaN.
+float rk_int8_quantize_infinite(int count, int8_t *codes, int32_t *sum);

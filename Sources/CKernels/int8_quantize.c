@@ -5,9 +5,18 @@ size_t rk_int8_panel_bytes(int k) { return (size_t)padded(k) * 16 + (size_t)grou
 
 size_t rk_int8_row_bytes(int k) { return (size_t)group_count(k) * (RK_INT8_GROUP + 8); }
 
+// A group with an infinity or a NaN: an infinite scale makes its products no numbers, where the largest of the absolute
+// values may lose the NaN.
+float rk_int8_quantize_infinite(int count, int8_t *codes, int32_t *sum) {
+  memset(codes, 0, (size_t)count);
+  *sum = 0;
+  return INFINITY;
+}
+
 static float quantize_portable(const float *x, int count, int8_t *codes, int32_t *sum) {
   float amax = 0;
-  for (int i = 0; i < count; i++) amax = fmaxf(amax, fabsf(x[i]));
+  for (int i = 0; i < count; i++) amax = x[i] != x[i] ? INFINITY : fmaxf(amax, fabsf(x[i]));
+  if (amax == INFINITY) return rk_int8_quantize_infinite(count, codes, sum);
   float inverse = amax > 0 ? 127.0f / amax : 0;
   *sum = 0;
   for (int i = 0; i < count; i++) {
@@ -20,14 +29,17 @@ static float quantize_portable(const float *x, int count, int8_t *codes, int32_t
 #if RK_X86
 RK_AVX512 static float quantize_avx512(const float *x, int count, int8_t *codes, int32_t *sum) {
   __m512 v[RK_INT8_GROUP / 16], most = _mm512_setzero_ps();
+  __mmask16 nans = 0;
   RK_UNROLL
   for (int i = 0; i < RK_INT8_GROUP / 16; i++) {
     int left = count - 16 * i;
     __mmask16 mask = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1 << left) - 1) : 0;
     v[i] = _mm512_maskz_loadu_ps(mask, x + 16 * i);
     most = _mm512_max_ps(most, _mm512_abs_ps(v[i]));
+    nans |= _mm512_cmp_ps_mask(v[i], v[i], _CMP_UNORD_Q);
   }
   float amax = _mm512_reduce_max_ps(most);
+  if (nans || amax == INFINITY) return rk_int8_quantize_infinite(RK_INT8_GROUP, codes, sum);
   __m512 inverse = _mm512_set1_ps(amax > 0 ? 127.0f / amax : 0);
   __m512i total = _mm512_setzero_si512();
   RK_UNROLL

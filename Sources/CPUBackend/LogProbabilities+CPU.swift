@@ -47,12 +47,14 @@ extension CPUBackend {
         x = UnsafePointer(scratch)
       }
       let best = rk_max(x, Int32(width))
-      let sum = Foundation.log(rk_sum_exp(x, Int32(width), best, 1)) + Double(best)
+      // Where all logits are −∞ their exponentials add up to 0.
+      let base = best == -.infinity ? 0 : best
+      let sum = Foundation.log(rk_sum_exp(x, Int32(width), base, 1)) + Double(base)
       var sumAtTemperature = sum
       if request.temperature != 1 {
         let inverse = 1 / request.temperature
         sumAtTemperature =
-          Foundation.log(rk_sum_exp(x, Int32(width), best, inverse)) + Double(best) * Double(inverse)
+          Foundation.log(rk_sum_exp(x, Int32(width), base, inverse)) + Double(base) * Double(inverse)
       }
       var top = topIDs(
         x, width: width, count: min(request.topCount, request.allowed?.count ?? width), best: best)

@@ -209,10 +209,10 @@ struct LogSums {
       (highest, id) = (chunks[at], Int32(bitPattern: chunks[at + 1].bitPattern))
     }
     var (plain, tempered) = (0.0, 0.0)
+    let peak = highest == -.infinity ? 0 : Double(highest)
     for at in stride(from: 0, to: chunks.count, by: 4) {
-      let distance = Double(chunks[at]) - Double(highest)
-      // A chunk of −∞ alone adds nothing; its own sums are not numbers.
-      if chunks[at] == -.infinity { continue }
+      // A chunk of −∞ alone has sums of 0, and of NaN where it has NaNs.
+      let distance = Double(chunks[at]) - peak
       plain += Double(chunks[at + 2]) * exp(distance)
       tempered += Double(chunks[at + 3]) * exp(distance / Double(temperature))
     }
