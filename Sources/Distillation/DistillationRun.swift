@@ -41,7 +41,7 @@ public struct DistillationSettings: Sendable, Hashable, Codable {
   public var seed: UInt64 = 1
   public var compute = "bf16"
   public var backend = ""
-  /// The backend's launch parameters on which bits depend.
+  /// What of the device's arithmetic bits depend on: tensor cores, and launch parameters that are not every device's.
   public var kernelParameters: String?
   public var evaluateEvery: Int?
   public var patience: Int?
@@ -52,6 +52,9 @@ public struct DistillationSettings: Sendable, Hashable, Codable {
   public var trainFiles: [Input] = []
 
   public init() {}
+
+  /// Of products.
+  var precision: DType { compute == "f32" ? .f32 : .bf16 }
 
   enum CodingKeys: String, CodingKey {
     case student, losses, weights, temperature, epochs, batch, schedule, dropout, clip, seed, compute, backend
@@ -146,7 +149,7 @@ public final class DistillationRun {
     settings.aspects = shape.aspects
     settings.teacherCalibration = data.calibration
     settings.backend = backend.device.backend
-    settings.kernelParameters = try backend.bitChangingParameters()
+    settings.kernelParameters = try backend.bitChangingParameters(of: .training(settings.precision))
     settings.trainFiles = zip(files.train, data.files).map {
       DistillationSettings.Input(path: $0, sha256: $1.sha256, rows: $1.pairs)
     }
@@ -169,7 +172,7 @@ public final class DistillationRun {
     self.backend = backend
     trainer = StudentTrainer(
       student, settings: losses, dropoutRate: Float(settings.dropout),
-      precision: settings.compute == "f32" ? .f32 : .bf16, pieceTokens: settings.batchTokens, on: backend)
+      precision: settings.precision, pieceTokens: settings.batchTokens, on: backend)
   }
 
   private static func checkWithoutTeacher(_ settings: DistillationSettings, _ losses: LossSettings) throws {
@@ -287,7 +290,7 @@ public final class DistillationRun {
       "tokenizer": tokenizerHash, "train": data.files.map(\.sha256).joined(separator: ","),
       "limit": settings.limit.map { "\($0)" } ?? "none",
     ]
-    facts["kernel_parameters"] = settings.kernelParameters
+    facts[TrainingOptions.kernelParameters] = settings.kernelParameters
     for (name, input) in settings.inputs { facts[name] = input.sha256 }
     return facts
   }

@@ -5,13 +5,14 @@ import Tensors
 extension TunableKernel {
   /// `attention` on CPU-class devices: queries of an item at most, in tiles one after another. Each is summed by itself.
   public static let attentionCPU = TunableKernel(
-    "attention.cpu", family: .cpu, parameters: [TunableParameter("queries", [6, 12, 24])],
+    "attention_lanes.cpu", family: .cpu,
+    parameters: [TunableParameter("queries", [6, 12, 24])],
     trial: { backend, _ in try attentionTrial(backend, tokens: 512) })
 
   /// `attention` on GPU-class devices: tokens of a chunk that a group can take alone, and items of a group where
   /// there are no tensor cores (the encoder's too).
   public static let attentionGPU = TunableKernel(
-    "attention.gpu", family: .gpu,
+    "attention.gpu", family: .gpu, bitsOf: .generation,
     parameters: [
       TunableParameter("ITEMS", [64, 128]),
       TunableParameter("SPLIT", [128, 256, 512, 1024], changesBits: true),
@@ -21,7 +22,7 @@ extension TunableKernel {
 
   /// `encoder_attention`, which GPU-class devices use for first rows alone: items of a group, and keys of a tile.
   public static let encoderAttentionGPU = TunableKernel(
-    "encoder_attention.gpu", family: .gpu,
+    "encoder_attention.gpu", family: .gpu, bitsOf: .training,
     parameters: [TunableParameter("GROUP", [32, 64, 128, 256], changesBits: true)],
     objection: { parameters, device in groupObjection(parameters["GROUP"], device) },
     trial: { backend, _ in
@@ -64,7 +65,7 @@ extension TunableKernel {
   }
   /// `attention` on tensor cores (attention_mma.opencl): keys of a tile, and tokens of a chunk.
   public static let attentionWarp = TunableKernel(
-    "attention_mma.nvidia", family: .gpu, needsWarps: true,
+    "attention_mma.nvidia", family: .gpu, needsWarps: true, bitsOf: .generation,
     parameters: [
       TunableParameter("KEYS", [32, 64], changesBits: true),
       TunableParameter("SPLIT", [128, 256, 512, 1024], changesBits: true),

@@ -5,7 +5,7 @@ import Tensors
 extension TunableKernel {
   /// `encoder_attention` on tensor cores (encoder_attention_mma.opencl): queries of a group, and keys of a tile.
   public static let encoderAttentionWarp = TunableKernel(
-    "encoder_attention_mma.nvidia", family: .gpu, needsWarps: true,
+    "encoder_attention_mma.nvidia", family: .gpu, needsWarps: true, bitsOf: .training,
     parameters: [
       TunableParameter("QUERIES", [32, 64, 128]), TunableParameter("KEYS", [32, 64], changesBits: true),
     ],
@@ -17,7 +17,7 @@ extension TunableKernel {
   /// `encoder_attention_gradient` on tensor cores (encoder_attention_gradient_mma.opencl): warps of a group, and rows of
   /// a tile, for heads of up to 32 numbers (`narrow`) and of up to 64 (`wide`).
   public static let encoderAttentionGradientWarp = TunableKernel(
-    "encoder_attention_gradient_mma.nvidia", family: .gpu, needsWarps: true,
+    "encoder_attention_gradient_mma.nvidia", family: .gpu, needsWarps: true, bitsOf: .training,
     parameters: [TunableParameter("WARPS", [2, 4, 8]), TunableParameter("TILE", [16, 32])],
     classes: EncoderWarpShapes.gradientClasses,
     trial: { backend, shapeClass in

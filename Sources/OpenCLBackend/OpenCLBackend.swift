@@ -52,7 +52,14 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   public var freeMemoryBytes: Int { max(0, context.device.memoryBytes - context.memoryUse.liveBytes) }
 
-  public func bitChangingParameters() throws -> String? { try tuning.changedBits(family, features) }
+  public func bitChangingParameters(of work: Workload) throws -> String? {
+    var words = try tuning.changedBits(of: work, family, features)
+    // A teacher's labels may come from any device; a student's steps are one chain.
+    if case .training(let precision) = work, multipliesOnWarps(precision) {
+      words.insert("tensor cores", at: 0)
+    }
+    return words.isEmpty ? nil : words.joined(separator: ", ")
+  }
 
   /// Opens a context on `device`; kernels are built when first used.
   ///

@@ -72,7 +72,7 @@ extension TunableKernel {
 
   /// Whether `wgmma` multiplies where the device can, at every shape alike: 1, or `mma.sync`: 0.
   public static let productWarpgroupChoice = TunableKernel(
-    "product_wgmma_choice.nvidia", family: .gpu, needsWarpgroups: true,
+    "product_wgmma_choice.nvidia", family: .gpu, needsWarpgroups: true, bitsOf: .training,
     parameters: [TunableParameter("WGMMA", [0, 1], changesBits: true)],
     trial: { backend, _ in
       if TrialInputs.areSmall(backend) { return try warpTrial(backend, 70, [130], 100) }

@@ -10,9 +10,10 @@ public protocol Backend: AnyObject, Sendable {
   var device: DeviceDescription { get }
   /// Bytes that could still be allocated, as far as the device tells.
   var freeMemoryBytes: Int { get }
-  /// Launch parameters that change the bits of results and differ from those that every device starts with, in words;
-  /// nil where there are none. Work that is to go on to the same bits keeps them with its settings.
-  func bitChangingParameters() throws -> String?
+  /// What of this device's arithmetic changes the bits of such work, beyond what any device of the backend does: tensor
+  /// cores, and launch parameters that differ from those that every device starts with. In words; nil where there is
+  /// nothing. Work that is to go on to the same bits keeps it with its settings.
+  func bitChangingParameters(of work: Workload) throws -> String?
 
   // MARK: Memory
 
@@ -142,7 +143,7 @@ public struct DeviceDescription: Sendable, Hashable {
 }
 
 extension Backend {
-  public func bitChangingParameters() throws -> String? { nil }
+  public func bitChangingParameters(of work: Workload) throws -> String? { nil }
   public func checkCache(_ type: CacheType, headDim: Int) throws {}
   public func cacheType(_ compute: ComputeMode, headDim: Int) -> CacheType { compute == .f32 ? .f32 : .f16 }
 }

@@ -33,6 +33,8 @@ public struct TrainingOptions: Sendable {
   public var checkpointSeconds: Double? = 300
   /// What else the numbers depend on (data, model, losses), by name: a run resumes only where all is as it was.
   public var settings: [String: String] = [:]
+  /// The name among the settings of what a backend tells of itself (``Backend/bitChangingParameters(of:)``).
+  public static let kernelParameters = "kernel_parameters"
 
   public init(folder: String) { self.folder = folder }
 

@@ -209,9 +209,12 @@ final class TrainingRun {
     let changes = Set(stored.keys).union(settings.keys).sorted().filter { stored[$0] != settings[$0] }
     guard !changes.isEmpty else { return }
     let list = changes.map { "\($0) was \(stored[$0] ?? "absent") and is \(settings[$0] ?? "absent")" }
+    let isTuned = changes.contains(TrainingOptions.kernelParameters)
     throw RetortError(
       .jobConflict, "the run began with other settings: \(list.joined(separator: "; "))",
       file: checkpoint.path,
-      remedy: "Resume with the settings that the run began with, or give this run another folder.")
+      remedy: "Resume with the settings that the run began with, or give this run another folder."
+        + (isTuned ? " \(TrainingOptions.kernelParameters) are the device's and 'retort tune's table's." : "")
+    )
   }
 }

@@ -55,7 +55,7 @@ struct LabelDevices {
 
   /// Tuned launch parameters on which the bits of results depend; nil where they are as every device has them.
   func kernelParameters() throws -> String? {
-    let texts = try sessions.compactMap { try $0.backend.bitChangingParameters() }
+    let texts = try sessions.compactMap { try $0.backend.bitChangingParameters(of: .generation) }
     return texts.isEmpty ? nil : Set(texts).sorted().joined(separator: "; ")
   }
 

@@ -125,6 +125,23 @@ import Testing
     #expect(data?.message.hasSuffix(": train") == true)
     #expect(try Self.students(grid) == students)
   }
+
+  @Test func finishedStudentOfTunedDeviceIsKeptThereAlone() throws {
+    let tiny = try TinyRun()
+    var grid = Self.grid(tiny)
+    (grid.seeds, grid.students, grid.losses) = ([1], [.interaction], [[.hard]])
+    _ = try Self.ablation(grid, tiny).run()
+    // As if it had been trained on the tuned device.
+    let (path, device) = (grid.folder(grid.cells[0]) + "/settings.json", try TinyRun.tuned(group: 512))
+    var settings = try DistillationSettings(path: path)
+    (settings.backend, settings.kernelParameters) = (device.device.backend, "norms.gpu any GROUP=512")
+    try JSONEncoder().encode(settings).write(to: URL(fileURLWithPath: path))
+    let same = Ablation(grid, labels: .standard, initial: tiny.model, on: device)
+    #expect(try same.run().map(\.outcome) == [.kept])
+    let other = Ablation(grid, labels: .standard, initial: tiny.model, on: try TinyRun.tuned(group: 256))
+    let error = retortError { _ = try other.run() }
+    #expect(error?.message.hasSuffix(": kernel_parameters") == true)
+  }
 }
 
 @Suite struct AblationConfigurationTests {

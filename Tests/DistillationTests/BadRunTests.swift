@@ -1,7 +1,5 @@
 import Basics
 import Foundation
-import OpenCLBackend
-import OpenCLRuntime
 import Relevance
 import Testing
 
@@ -21,16 +19,21 @@ import Testing
   /// A device's launch parameters may change between a run's start and its end.
   @Test func launchParametersOnWhichBitsDependBelongToTheRunsSettings() throws {
     let tiny = try TinyRun()
-    let device = try OpenCLPlatforms.devices()[0]
-    var tuning = try Tuning.of(device, userFolder: nil)
     for (group, expected) in [(512, "norms.gpu any GROUP=512"), (128, nil)] {
-      tuning[.normsGPU] = KernelParameters(["GROUP": group])
-      let backend = try OpenCLBackend(device: device, family: .gpu, features: .portable, tuning: tuning)
-      let run = try tiny.run(tiny.settings(.interaction), on: backend)
+      let run = try tiny.run(tiny.settings(.interaction), on: TinyRun.tuned(group: group))
       #expect(run.settings.kernelParameters == expected)
       #expect(try run.bound()["kernel_parameters"] == expected)
     }
-    #expect(try tiny.run(tiny.settings(.interaction)).settings.kernelParameters == nil)
+    let untuned = try tiny.run(tiny.settings(.interaction))
+    #expect(untuned.settings.kernelParameters == nil)
+    try tiny.train(untuned, until: 2)
+    let error = retortError {
+      try tiny.train(
+        tiny.run(tiny.settings(.interaction), on: TinyRun.tuned(group: 512)), resumes: true)
+    }
+    #expect(error?.code == .jobConflict)
+    #expect(error?.message.contains("kernel_parameters was absent and is norms.gpu any GROUP=512") == true)
+    #expect(error?.remedy.contains("retort tune") == true)
   }
 
   @Test func numbersOutOfRangeAreRefusedByName() throws {

@@ -3,6 +3,8 @@ import CPUBackend
 import Distillation
 import Foundation
 import ModelFormats
+import OpenCLBackend
+import OpenCLRuntime
 import Relevance
 import Tensors
 import Transformers
@@ -35,6 +37,14 @@ final class TinyRun {
 
   deinit {
     for path in [folder, model] { try? FileManager.default.removeItem(atPath: path) }
+  }
+
+  /// A backend with a launch parameter of its own on which bits depend.
+  static func tuned(group: Int) throws -> OpenCLBackend {
+    let device = try OpenCLPlatforms.devices()[0]
+    var tuning = try Tuning.of(device, userFolder: nil)
+    tuning[.normsGPU] = KernelParameters(["GROUP": group])
+    return try OpenCLBackend(device: device, family: .gpu, features: .portable, tuning: tuning)
   }
 
   func path(_ name: String) -> String { folder + "/" + name }

@@ -2,6 +2,7 @@ import Basics
 import Foundation
 import OpenCLBackend
 import OpenCLRuntime
+import Tensors
 import TestSupport
 import Testing
 
@@ -106,6 +107,17 @@ import Testing
     #expect(error?.code == .malformedFile && error?.file == folder.path + "/torn.json")
   }
 
+  @Test func anotherDevicesTableIsNotJudged() throws {
+    let folder = try TuningFolder()
+    let device = try OpenCLPlatforms.devices()[0]
+    let entry = TuningTable.Entry(kernel: "product.cpu", shapeClass: "gone", parameters: ["X": 2])
+    try TuningTable(appliesTo: .init(device: "none"), entries: [entry]).write(to: folder.path + "/a.json")
+    #expect(try !Tuning.of(device, userFolder: folder.path).files.contains(folder.path + "/a.json"))
+    try TuningTable(appliesTo: .init(), entries: [entry]).write(to: folder.path + "/a.json")
+    let error = #expect(throws: RetortError.self) { try Tuning.of(device, userFolder: folder.path) }
+    #expect(error?.field == "entries[0].class")
+  }
+
   @Test func shippedTablesAreFoundByTheDevicesVendor() throws {
     for device in try OpenCLPlatforms.devices() {
       let files = try Tuning.of(device, userFolder: nil).files
@@ -119,17 +131,27 @@ import Testing
     let device = try OpenCLPlatforms.devices()[0]
     var tuning = try Tuning.of(device, userFolder: nil)
     tuning[.elementwiseGPU] = KernelParameters(["SEGMENT": 4])
-    let before = try tuning.changedBits(.gpu, .portable)
+    let before = try tuning.changedBits(of: .training(.f32), .gpu, .portable)
     tuning[.normsGPU] = KernelParameters(["GROUP": 512])
-    #expect(before == nil)
-    #expect(try tuning.changedBits(.gpu, .portable) == "norms.gpu any GROUP=512")
-    #expect(try tuning.changedBits(.cpu, .portable) == nil)
-    // What a device cannot run changes nothing there.
+    let norms = "norms.gpu any GROUP=512"
+    #expect(before == [])
+    for work in [Workload.generation, .training(.f32), .training(.bf16)] {
+      #expect(try tuning.changedBits(of: work, .gpu, .portable) == [norms])
+      #expect(try tuning.changedBits(of: work, .cpu, .portable) == [])
+    }
+    // What a device cannot run changes nothing there, nor what the work does not launch.
     tuning[.productWarpgroupChoice] = KernelParameters(["WGMMA": 1])
-    #expect(try tuning.changedBits(.gpu, .portable) == "norms.gpu any GROUP=512")
+    tuning[.attentionGPU] = KernelParameters(["ITEMS": 64, "SPLIT": 1024])
+    let (wgmma, split) = ("product_wgmma_choice.nvidia any WGMMA=1", "attention.gpu any SPLIT=1024")
     let warpgroups = KernelFeatures(warpInstructions: .emulated, warpgroupInstructions: .emulated)
+    #expect(try tuning.changedBits(of: .training(.bf16), .gpu, .portable) == [norms])
+    #expect(try tuning.changedBits(of: .training(.f32), .gpu, warpgroups) == [norms])
+    #expect(try tuning.changedBits(of: .training(.bf16), .gpu, warpgroups) == [norms, wgmma])
+    #expect(try tuning.changedBits(of: .generation, .gpu, warpgroups) == [split, norms])
+    let backend = try OpenCLBackend(device: device, family: .gpu, features: warpgroups, tuning: tuning)
     #expect(
-      try tuning.changedBits(.gpu, warpgroups)?.contains("product_wgmma_choice.nvidia any WGMMA=1") == true)
+      try backend.bitChangingParameters(of: .training(.bf16)) == "tensor cores, \(norms), \(wgmma)")
+    #expect(try backend.bitChangingParameters(of: .training(.f32)) == norms)
   }
 
   /// Batch invariance: a row's sum may depend on the device's table, never on how many rows there are.

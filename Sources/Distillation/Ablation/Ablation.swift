@@ -130,7 +130,7 @@ public final class Ablation {
     let files = configuration.files(cell, initial: initial)
     var settings = configuration.settings(cell)
     settings.backend = backend.device.backend
-    settings.kernelParameters = try backend.bitChangingParameters()
+    settings.kernelParameters = try backend.bitChangingParameters(of: .training(settings.precision))
     func input(_ path: String) throws -> DistillationSettings.Input {
       let hash = try hashes[path] ?? SHA256.hash(file: path)
       hashes[path] = hash

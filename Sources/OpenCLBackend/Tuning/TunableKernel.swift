@@ -83,6 +83,8 @@ public struct TunableKernel: Sendable {
   public let needsWarps: Bool
   /// Whether only devices with a warpgroup's instructions run it.
   public let needsWarpgroups: Bool
+  /// The work whose bits its parameters change.
+  let bitsOf: Affected
   public let parameters: [TunableParameter]
   /// Shapes with parameters of their own. Where a parameter changes bits, no class may tell row counts apart.
   public let classes: [String]
@@ -93,6 +95,7 @@ public struct TunableKernel: Sendable {
 
   public init(
     _ name: String, family: KernelFamily, needsWarps: Bool = false, needsWarpgroups: Bool = false,
+    bitsOf: Affected = .all,
     parameters: [TunableParameter], classes: [String] = ["any"],
     objection: @escaping @Sendable (KernelParameters, OpenCLDevice) -> String? = { _, _ in nil },
     trial: @escaping @Sendable (OpenCLBackend, String) throws -> TuningTrial
@@ -101,6 +104,7 @@ public struct TunableKernel: Sendable {
     self.family = family
     self.needsWarps = needsWarps
     self.needsWarpgroups = needsWarpgroups
+    self.bitsOf = bitsOf
     self.parameters = parameters
     self.classes = classes
     self.objection = objection
@@ -124,7 +128,23 @@ public struct TunableKernel: Sendable {
       && (!needsWarpgroups || features.warpgroupInstructions != .none)
   }
 
+  /// A decoder's steps, a student's, or both.
+  public enum Affected: Sendable {
+    case generation, training, all
+  }
+
   var changesBits: Bool { parameters.contains { $0.changesBits } }
+
+  /// Whether values of its parameters change the bits of such work.
+  func changesBits(of work: Workload) -> Bool {
+    guard changesBits else { return false }
+    return switch work {
+    case .generation: bitsOf != .training
+    // Tensor cores take a student's products in bfloat16 alone.
+    case .training(let precision):
+      bitsOf != .generation && (precision == .bf16 || !(needsWarps || needsWarpgroups))
+    }
+  }
 
   /// Every choice of values, in the order of the ranges.
   var choices: [KernelParameters] {

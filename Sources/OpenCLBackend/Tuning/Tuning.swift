@@ -2,6 +2,7 @@ import Basics
 import Foundation
 import Kernels
 import OpenCLRuntime
+import Tensors
 
 /// The launch parameters in effect on a device: for each kernel and class of shapes a value for every parameter.
 ///
@@ -39,7 +40,8 @@ public struct Tuning: Sendable {
   public static func of(
     _ device: OpenCLDevice, userFolder: String? = userFolder, kernels: [TunableKernel] = TunableKernel.all
   ) throws -> Tuning {
-    let tables = try shippedTables(kernels) + (userFolder.map { try userTables($0, kernels) } ?? [])
+    let tables =
+      try shippedTables(kernels) + (userFolder.map { try userTables($0, kernels, device.identity) } ?? [])
     return try Tuning(tables, identity: device.identity, device: device, kernels: kernels)
   }
 
@@ -96,37 +98,42 @@ public struct Tuning: Sendable {
     }
   }
 
-  /// The tables of a folder, in the order of names; none where there is no folder.
-  static func userTables(_ folder: String, _ kernels: [TunableKernel] = TunableKernel.all) throws -> [Source]
-  {
+  /// The tables of a folder that apply to a device, in the order of names; none where there is no folder. Another
+  /// device's are not judged: what is wrong with them is for work on that device to say.
+  static func userTables(
+    _ folder: String, _ kernels: [TunableKernel] = TunableKernel.all, _ identity: DeviceIdentity
+  ) throws -> [Source] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    return try names.filter { $0.hasSuffix(".json") }.sorted().map { name in
+    return try names.filter { $0.hasSuffix(".json") }.sorted().compactMap { name in
       let path = "\(folder)/\(name)"
       guard let data = FileManager.default.contents(atPath: path) else {
         throw RetortError(
           .fileUnavailable, "cannot read the table", file: path,
           remedy: "Make the file readable, or delete it.")
       }
-      return Source(
-        file: path, table: try TuningTable(json: data, file: path, kernels: kernels), isUsers: true)
+      let table = try TuningTable(json: data, file: path, kernels: [])
+      guard table.appliesTo.holds(identity) else { return nil }
+      try table.check(kernels, file: path)
+      return Source(file: path, table: table, isUsers: true)
     }
   }
 
-  /// Parameters that change results' bits and differ from those that every device starts with, in words; nil where
-  /// all are the same. Of kernels that a device of this family and with these features runs; what depends on bits may
-  /// record it.
-  public func changedBits(_ family: KernelFamily, _ features: KernelFeatures) throws -> String? {
+  /// Parameters that change results' bits and differ from those that every device starts with, in words. Of kernels
+  /// that a device of this family and with these features runs for this work; what depends on bits may record it.
+  public func changedBits(of work: Workload, _ family: KernelFamily, _ features: KernelFeatures) throws
+    -> [String]
+  {
     let plain = try Tuning(
       Self.shippedTables().filter { $0.table.appliesTo.rank == 0 },
       identity: DeviceIdentity(vendor: .other, architecture: "", device: ""), device: nil)
     var words: [String] = []
-    for kernel in TunableKernel.all where kernel.runs(family, features) && kernel.changesBits {
+    for kernel in TunableKernel.all where kernel.runs(family, features) && kernel.changesBits(of: work) {
       for shapeClass in kernel.classes {
         let (now, then) = (self[kernel, shapeClass], plain[kernel, shapeClass])
         let changed = kernel.parameters.filter { $0.changesBits && now[$0.name] != then[$0.name] }
         words += changed.map { "\(kernel.name) \(shapeClass) \($0.name)=\(now[$0.name])" }
       }
     }
-    return words.isEmpty ? nil : words.joined(separator: ", ")
+    return words
   }
 }

@@ -119,6 +119,13 @@ public struct TuningTable: Sendable, Equatable, Codable {
     guard format == Self.currentFormat else {
       throw Self.failure("the format is \"\(format)\", not \"\(Self.currentFormat)\"", file, "format")
     }
+    try check(kernels, file: file)
+  }
+
+  /// Judges the entries of these kernels.
+  ///
+  /// - Throws: `malformedFile` naming the field, for unknown classes and parameters, and values out of their ranges.
+  func check(_ kernels: [TunableKernel], file: String) throws {
     let known = Dictionary(kernels.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     for (index, entry) in entries.enumerated() {
       guard let kernel = known[entry.kernel] else { continue }
