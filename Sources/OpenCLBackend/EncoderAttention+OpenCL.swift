@@ -20,7 +20,19 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   /// `[sequences, 2]`: first row of each sequence, and its end.
   let sequenceBounds: OpenCLBuffer
   private let parts = Mutex<[Int: AttentionParts]>([:])
-  private let queryBlocks = Mutex<[OpenCLBatch.TileShape: OpenCLBatch.Tiles]>([:])
+  private let queryBlocks = Mutex<[TileShape: Tiles]>([:])
+
+  /// Queries a row has (heads of a key head's group), and queries in a tile.
+  struct TileShape: Hashable {
+    let group: Int
+    let queries: Int
+  }
+
+  /// What each tile has, as the operation's kernel reads it.
+  struct Tiles: Sendable {
+    let buffer: OpenCLBuffer
+    let count: Int
+  }
 
   init(_ packed: PackedBatch, _ backend: OpenCLBackend) throws {
     self.packed = packed
@@ -56,7 +68,7 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
   }
 
   /// `[count, 4]`: a sequence's first row and its end, first query and queries of a tile; made once for each shape.
-  func queryBlocks(_ shape: OpenCLBatch.TileShape, _ backend: OpenCLBackend) throws -> OpenCLBatch.Tiles {
+  func queryBlocks(_ shape: TileShape, _ backend: OpenCLBackend) throws -> Tiles {
     try queryBlocks.withLock { known in
       if let tiles = known[shape] { return tiles }
       var list: [Int32] = []
@@ -70,7 +82,7 @@ final class OpenCLPackedBatch: PreparedPackedBatch {
           ]
         }
       }
-      let tiles = OpenCLBatch.Tiles(buffer: try backend.makeBuffer(list), count: list.count / 4)
+      let tiles = Tiles(buffer: try backend.makeBuffer(list), count: list.count / 4)
       known[shape] = tiles
       return tiles
     }

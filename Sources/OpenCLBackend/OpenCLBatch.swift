@@ -13,18 +13,6 @@ final class OpenCLBatch: PreparedBatch {
   let tables: OpenCLBuffer
   private let plans = Mutex<[PlanKey: SplitPlan]>([:])
 
-  /// Queries a row has (heads of a key head's group), and queries in a tile.
-  struct TileShape: Hashable {
-    let group: Int
-    let queries: Int
-  }
-
-  /// What each tile has, as the operation's kernel reads it.
-  struct Tiles: Sendable {
-    let buffer: OpenCLBuffer
-    let count: Int
-  }
-
   private struct PlanKey: Hashable {
     let group: Int
     let kvHeads: Int

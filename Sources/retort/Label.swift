@@ -140,15 +140,8 @@ struct Label: ParsableCommand {
     let encoder = try PromptEncoder(
       prompt: prompt, tokenizer: session.tokenizer, template: session.template, form: outline,
       vocabularySize: session.source.configuration.vocabularySize)
-    let (pool, labellers) = try devices.makePool { session in
-      // Typical prompts take less than half of the context; where blocks run out, sequences wait.
-      let engine = try session.makeEngine(
-        sequences: batch, context: context, cacheTokens: max(context, batch * min(context, 1024)))
-      var labelling = EngineLabeller.Settings(
-        sampling: sampleOptions.parameters, samples: sampleOptions.samples, keepsAllSamples: allSamples,
-        maxTokens: maxTokens, batch: batch, model: session.name)
-      labelling.calibration = applied
-      return EngineLabeller(engine: engine, encoder: encoder, settings: labelling)
+    let (pool, labellers) = try devices.makePool {
+      try makeLabeller($0, encoder, context: context, applied)
     }
     let job = try LabelJob(
       labeller: pool, reader: reader, ledger: ledger, settings: .init(limit: limit, shard: part))
@@ -173,6 +166,19 @@ struct Label: ParsableCommand {
     let fitted = try calibration.fit(records, labels: prompt.labels, basis: basis, limit: limit)
     try report(progress, statistics, pool.counts, records, input: input, session, fitted)
     try ledger.close()
+  }
+
+  private func makeLabeller(
+    _ session: ModelSession, _ encoder: PromptEncoder, context: Int, _ calibration: LabelCalibration?
+  ) throws -> EngineLabeller {
+    // Typical prompts take less than half of the context; where blocks run out, sequences wait.
+    let engine = try session.makeEngine(
+      sequences: batch, context: context, cacheTokens: max(context, batch * min(context, 1024)))
+    var labelling = EngineLabeller.Settings(
+      sampling: sampleOptions.parameters, samples: sampleOptions.samples, keepsAllSamples: allSamples,
+      maxTokens: maxTokens, batch: batch, model: session.name)
+    labelling.calibration = calibration
+    return EngineLabeller(engine: engine, encoder: encoder, settings: labelling)
   }
 
   private func modelOptions(_ model: String) -> ModelOptions {
