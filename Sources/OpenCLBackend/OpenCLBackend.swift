@@ -12,6 +12,9 @@ public enum KernelFamily: String, Sendable, CaseIterable {
   case cpu
   /// Work-groups with local memory.
   case gpu
+
+  /// The family that devices of this kind get.
+  public init(_ kind: OpenCLDevice.Kind) { self = kind == .cpu ? .cpu : .gpu }
 }
 
 /// The operations as OpenCL kernels on one device.
@@ -54,6 +57,9 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   public func bitChangingParameters() throws -> String? { try tuning.changedBits(family, features) }
 
+  /// What a user should know of the tables that these parameters come from (``Tuning/caution(_:_:)``).
+  public func tuningCaution() throws -> String? { try tuning.caution(family, features) }
+
   /// Opens a context on `device`; kernels are built when first used.
   ///
   /// - Parameter features: what variants may use, by default what the device has: on NVIDIA a probe's result, made
@@ -75,7 +81,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     self.device = DeviceDescription(
       backend: "opencl", name: device.name, kind: kind, memoryBytes: device.memoryBytes,
       computeUnits: device.computeUnits)
-    self.family = family ?? (device.kind == .cpu ? .cpu : .gpu)
+    self.family = family ?? KernelFamily(device.kind)
     self.tuning = try tuning ?? Tuning.of(device)
     self.features = try features ?? DeviceModelStore.standard.features(of: device)
     tuned = TunedValues(self.tuning, self.family, self.features)
