@@ -157,14 +157,16 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     return values
   }
 
-  /// Launches a kernel of which every item (CPU family) or every driver-chosen group stands alone.
+  /// Launches a kernel of which every item (CPU family) or every driver-chosen group stands alone, and which knows its
+  /// place in the second dimension by `get_global_id(1)`.
   func launchItems(
     _ kernel: OpenCLKernel, _ arguments: [KernelArgument], and more: [KernelArgument] = [], _ x: Int,
     _ y: Int = 1, _ z: Int = 1
   ) throws {
     // Compilers for CPUs build a kernel anew for every group size, so it is always one there.
     try context.launch(
-      kernel, arguments, and: more, global: (x, y, z), local: family == .cpu ? (1, 1, 1) : nil)
+      kernel, arguments, and: more, global: (x, y, z), local: family == .cpu ? (1, 1, 1) : nil,
+      inParts: true)
   }
 
   /// Ends an operation: the kernels launched since the last one were its own.
