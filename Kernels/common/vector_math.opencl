@@ -210,7 +210,9 @@ real normal_tail(real size, real bell) {
 #endif
 
 // A kernel with a group a row is declared `kernel GROUP_KERNEL void …`, has GROUP_LOCAL(scratch); in its outermost
-// scope, and reduces in all items of the group alike.
+// scope, and reduces in all items of the group alike. Its row is GROUP_ROW: a launch of more rows than a device takes at
+// once goes in several, each with an offset.
+#define GROUP_ROW ((size_t)get_group_id(1) + get_global_offset(1))
 #if GROUP == 1
 #define GROUP_KERNEL
 #define GROUP_LOCAL(name)

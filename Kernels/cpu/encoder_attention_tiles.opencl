@@ -14,7 +14,8 @@
 // Rows of a head lie kilobytes apart: an item copies a span's, so that tiles read memory in order, and asks for those
 // of the head that comes next. Exponentials are powers of two: scores are multiplied by log₂ e with the scale.
 // Launch: encoder_attention_tiles (heads, parts), encoder_attention_tiles_gradient (heads / shared, sequences) items,
-// groups of 1. DIM is a multiple of TILE_COLUMNS. vector_math with VEC 16 and register_tile come before.
+// groups of 1. DIM is a multiple of TILE_COLUMNS. vector_math with VEC 16, register_tile and
+// turn_eight come before.
 
 // Multiples of TILE_ROWS.
 #define QUERIES 132
@@ -68,34 +69,7 @@ void fetch_rows(global const float *x, uint stride, int count) {
   }
 }
 
-// 8 rows of 8 numbers turned: pairs of rows, pairs of pairs, halves.
-#define TURN_LOAD(i) (i < count ? vload8(0, x + (size_t)i * stride) : (float8)(0.0f))
-#define TURN_PAIRS(a, b, low, high)                                                            \
-  const float8 low = (float8)(a.s0, b.s0, a.s1, b.s1, a.s4, b.s4, a.s5, b.s5);                 \
-  const float8 high = (float8)(a.s2, b.s2, a.s3, b.s3, a.s6, b.s6, a.s7, b.s7);
-#define TURN_FOURS(a, b, low, high)                                                            \
-  const float8 low = (float8)(a.s01, b.s01, a.s45, b.s45);                                     \
-  const float8 high = (float8)(a.s23, b.s23, a.s67, b.s67);
-#define TURN_HALVES(a, b, d)                                                                   \
-  vstore8((float8)(a.lo, b.lo), 0, target + d * TILE_COLUMNS);                                 \
-  vstore8((float8)(a.hi, b.hi), 0, target + (d + 4) * TILE_COLUMNS);
-
-void turn_8(global const float *x, uint stride, int count, float *target) {
-  const float8 x0 = TURN_LOAD(0), x1 = TURN_LOAD(1), x2 = TURN_LOAD(2), x3 = TURN_LOAD(3);
-  const float8 x4 = TURN_LOAD(4), x5 = TURN_LOAD(5), x6 = TURN_LOAD(6), x7 = TURN_LOAD(7);
-  TURN_PAIRS(x0, x1, a0, a1)
-  TURN_PAIRS(x2, x3, a2, a3)
-  TURN_PAIRS(x4, x5, a4, a5)
-  TURN_PAIRS(x6, x7, a6, a7)
-  TURN_FOURS(a0, a2, b0, b1)
-  TURN_FOURS(a1, a3, b2, b3)
-  TURN_FOURS(a4, a6, b4, b5)
-  TURN_FOURS(a5, a7, b6, b7)
-  TURN_HALVES(b0, b4, 0)
-  TURN_HALVES(b1, b5, 1)
-  TURN_HALVES(b2, b6, 2)
-  TURN_HALVES(b3, b7, 3)
-}
+DEFINE_TURN_EIGHT(turn_numbers, private)
 
 // Rows turned, [count / TILE_COLUMNS, DIM, TILE_COLUMNS]: a vector holds a number of several rows. Rows from `count`
 // on are zero.
@@ -103,7 +77,8 @@ void turn_rows(global const float *x, uint stride, int count, float *target) {
   for (int part = 0; part < count; part += TILE_COLUMNS, target += DIM * TILE_COLUMNS) {
     for (int r = 0; r < TILE_COLUMNS; r += 8) {
       for (uint d = 0; d < DIM; d += 8) {
-        turn_8(x + (size_t)(part + r) * stride + d, stride, count - part - r, target + d * TILE_COLUMNS + r);
+        turn_numbers(x + (size_t)(part + r) * stride + d, stride, count - part - r,
+                     target + d * TILE_COLUMNS + r);
       }
     }
   }

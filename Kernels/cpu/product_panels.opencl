@@ -11,7 +11,7 @@
 // 32 KB of a panel; those of an item's tiles and panels stay in the second-level cache; y holds the sums between.
 // Launch: product_pack_left (ceil(tiles / PACKED_TILES), ceil(K / CHUNK)), product_pack_right (panels, ceil(K / CHUNK)),
 // product_tiles (blocks of panels, blocks of tiles) items, groups of 1. Tunable: LANES, the host's tiles and panels to a
-// block. register_tile.opencl comes before.
+// block. register_tile.opencl and turn_eight.opencl come before.
 #define CHUNK (8192u / TILE_COLUMNS)
 
 // Tiles an item packs: where rows lie side by side, a cache line holds parts of several.
@@ -44,30 +44,8 @@ kernel void product_pack_left(global const float *a, uint a_offset, uint a_row, 
   }
 }
 
-// Eight columns of eight terms each, `stride` floats apart, turned into eight rows of a panel.
-void turn_eight(global const float *from, size_t stride, global float *to) {
-  const float8 c0 = vload8(0, from), c1 = vload8(0, from + stride), c2 = vload8(0, from + 2 * stride),
-               c3 = vload8(0, from + 3 * stride), c4 = vload8(0, from + 4 * stride),
-               c5 = vload8(0, from + 5 * stride), c6 = vload8(0, from + 6 * stride),
-               c7 = vload8(0, from + 7 * stride);
-  // Pairs, then fours, within each half of a register, as the processor's shuffles go; then the halves.
-#define PAIR_LOW(a, b) (float8)(a.s0, b.s0, a.s1, b.s1, a.s4, b.s4, a.s5, b.s5)
-#define PAIR_HIGH(a, b) (float8)(a.s2, b.s2, a.s3, b.s3, a.s6, b.s6, a.s7, b.s7)
-  const float8 p0 = PAIR_LOW(c0, c1), p1 = PAIR_HIGH(c0, c1), p2 = PAIR_LOW(c2, c3), p3 = PAIR_HIGH(c2, c3);
-  const float8 p4 = PAIR_LOW(c4, c5), p5 = PAIR_HIGH(c4, c5), p6 = PAIR_LOW(c6, c7), p7 = PAIR_HIGH(c6, c7);
-#define FOUR_LOW(a, b) (float8)(a.s01, b.s01, a.s45, b.s45)
-#define FOUR_HIGH(a, b) (float8)(a.s23, b.s23, a.s67, b.s67)
-  const float8 f0 = FOUR_LOW(p0, p2), f1 = FOUR_HIGH(p0, p2), f2 = FOUR_LOW(p1, p3), f3 = FOUR_HIGH(p1, p3);
-  const float8 f4 = FOUR_LOW(p4, p6), f5 = FOUR_HIGH(p4, p6), f6 = FOUR_LOW(p5, p7), f7 = FOUR_HIGH(p5, p7);
-  vstore8((float8)(f0.lo, f4.lo), 0, to);
-  vstore8((float8)(f1.lo, f5.lo), 0, to + TILE_COLUMNS);
-  vstore8((float8)(f2.lo, f6.lo), 0, to + 2 * TILE_COLUMNS);
-  vstore8((float8)(f3.lo, f7.lo), 0, to + 3 * TILE_COLUMNS);
-  vstore8((float8)(f0.hi, f4.hi), 0, to + 4 * TILE_COLUMNS);
-  vstore8((float8)(f1.hi, f5.hi), 0, to + 5 * TILE_COLUMNS);
-  vstore8((float8)(f2.hi, f6.hi), 0, to + 6 * TILE_COLUMNS);
-  vstore8((float8)(f3.hi, f7.hi), 0, to + 7 * TILE_COLUMNS);
-}
+// Eight columns of eight terms each turned into eight rows of a panel.
+DEFINE_TURN_EIGHT(turn_terms, global)
 
 kernel void product_pack_right(global const float *b, uint b_offset, uint b_term, uint b_column,
                                global float *panels, uint n, uint K) {
@@ -86,7 +64,7 @@ kernel void product_pack_right(global const float *b, uint b_offset, uint b_term
     }
   } else if (columns == TILE_COLUMNS && b_term == 1) {
     for (; k + 8 <= last; k += 8, target += 8 * TILE_COLUMNS) {
-      for (uint j = 0; j < TILE_COLUMNS; j += 8) turn_eight(source + (size_t)j * b_column + k, b_column, target + j);
+      for (uint j = 0; j < TILE_COLUMNS; j += 8) turn_terms(source + (size_t)j * b_column + k, b_column, 8, target + j);
     }
   }
   for (; k < last; ++k, target += TILE_COLUMNS) {

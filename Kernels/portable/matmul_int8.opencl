@@ -88,7 +88,7 @@ kernel __attribute__((reqd_work_group_size(CHUNKS, COLUMNS, 1))) void matmul_int
   local int dots[COLUMNS][CHUNKS];
   local float scales[COLUMNS][CHUNKS];
   const uint lane = get_local_id(0), place = get_local_id(1), row = get_group_id(2);
-  const uint column = min((uint)get_group_id(1) * COLUMNS + place, N - 1);
+  const uint column = min((uint)get_global_id(1), N - 1);
   const uint groups = (K + INT8_GROUP - 1) / INT8_GROUP, end = passes * groups;
   global const float *row_scales = INT8_ROW_SCALES(operand, row_tiles, steps);
   global const float *column_scales = INT8_WEIGHT_SCALES(weights, N, groups);
@@ -120,7 +120,7 @@ kernel __attribute__((reqd_work_group_size(CHUNKS, COLUMNS, 1))) void matmul_int
     }
     barrier(CLK_LOCAL_MEM_FENCE);
   }
-  if (lane == 0 && get_group_id(1) * COLUMNS + place < N) {
+  if (lane == 0 && get_global_id(1) < N) {
     const float value = passes > 1 ? before + sum : sum;
     y[y_offset + (size_t)row * y_stride + column] = has_bias ? value + bias[bias_offset + column] : value;
   }

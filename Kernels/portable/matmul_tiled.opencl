@@ -92,7 +92,7 @@ kernel __attribute__((reqd_work_group_size(CHUNKS, COLUMNS, 1))) void matmul_col
     uint rows, uint K, uint N) {
   local float partial[COLUMNS][CHUNKS];
   const uint lane = get_local_id(0), place = get_local_id(1);
-  const uint column = get_group_id(1) * COLUMNS + place;
+  const uint column = get_global_id(1);
   const uint row = get_group_id(2);
   global const float *input = x + x_offset + (size_t)row * x_stride;
   global const uchar *stored = weights + (size_t)min(column, N - 1) * row_bytes;

@@ -13,7 +13,7 @@ kernel GROUP_KERNEL void add_rms_norm(global const float *a, uint a_offset, uint
                                       float epsilon) {
   GROUP_LOCAL(scratch);
   ROW(held);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   global const float *left = a + a_offset + row * a_stride;
   global const float *right = b + b_offset + row * b_stride;
   global float *added = sum + row * width;

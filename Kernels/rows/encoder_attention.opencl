@@ -32,7 +32,7 @@ kernel void encoder_attention(global const float *q, uint q_offset, uint q_strid
   SHARED float weight[KEYS];
   GROUP_LOCAL(scratch);
   const uint head = get_group_id(0);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   const int start = bounds[2 * row], end = causal ? (int)row + 1 : bounds[2 * row + 1];
   const size_t column = (size_t)(head / shared * head_dim);
   for (uint d = GROUP_ITEM; d < MAX_HEAD_DIM; d += GROUP) {

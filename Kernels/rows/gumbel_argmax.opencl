@@ -39,7 +39,7 @@ kernel GROUP_KERNEL void gumbel_argmax(global const float *logits, uint offset, 
                                        global float *chunks) {
   GROUP_LOCAL(scratch);
   const uint chunk = get_group_id(0);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   const uint first = chunk * SPAN, last = min(first + SPAN, width);
   global const float *x = logits + offset + row * stride;
   float best = -INFINITY;

@@ -8,7 +8,7 @@ kernel GROUP_KERNEL void l2_normalize(global const float *x, uint x_offset, uint
                                       uint width, float epsilon) {
   GROUP_LOCAL(scratch);
   ROW(held);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   global const float *input = x + x_offset + row * x_stride;
   real squares = splat(0.0f);
   FOR_ROW(i, c, width) {

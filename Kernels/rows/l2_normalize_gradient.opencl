@@ -9,7 +9,7 @@ kernel GROUP_KERNEL void l2_normalize_gradient(global const float *g, uint g_off
   GROUP_LOCAL(scratch);
   ROW(held);
   ROW(held_upstream);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   global const float *upstream = g + g_offset + row * g_stride;
   global const float *input = x + x_offset + row * x_stride;
   real squares = splat(0.0f), dots = splat(0.0f);

@@ -20,7 +20,7 @@ kernel GROUP_KERNEL void log_chunks(global const float *logits, uint offset, uin
   GROUP_LOCAL(scratch);
   ROW(held);
   const uint chunk = get_group_id(0);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   const uint first = chunk * SPAN, count = min((uint)SPAN, width - first);
   global const float *x = logits + offset + row * stride + first;
   real best = splat(-INFINITY);

@@ -22,7 +22,7 @@ kernel GROUP_KERNEL void residual_norm(global const float *x, uint x_offset, uin
                                        global float *sum, global float *y, uint width, float epsilon) {
   GROUP_LOCAL(scratch);
   ROW(held);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   global const float *input = x + x_offset + row * x_stride;
   global const float *other = residual + residual_offset + row * residual_stride;
   global float *output = y + row * width;

@@ -21,7 +21,7 @@ kernel GROUP_KERNEL void residual_norm_gradient(global const float *g, uint g_of
   GROUP_LOCAL(scratch);
   ROW(held);
   ROW(held_products);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   global const float *upstream = g + g_offset + row * g_stride;
   global const float *input = x + x_offset + row * x_stride;
   global const float *w = weight + weight_offset;

@@ -8,7 +8,7 @@ kernel GROUP_KERNEL void row_dots(global const float *a, uint a_offset, uint a_s
                      uint b_stride, global float *y, uint groups, uint group_width) {
   GROUP_LOCAL(scratch);
   const uint place = get_group_id(0);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   global const float *left = a + a_offset + row * a_stride + place * group_width;
   global const float *right = b + b_offset + row * b_stride + place * group_width;
   real sum = splat(0.0f);

@@ -9,7 +9,7 @@
 kernel GROUP_KERNEL void softmax(global const float *x, uint x_offset, uint x_stride, global float *y, uint width) {
   GROUP_LOCAL(scratch);
   ROW(held);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   global const float *input = x + x_offset + row * x_stride;
   global float *output = y + row * width;
   real highest = splat(-INFINITY);

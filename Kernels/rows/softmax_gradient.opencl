@@ -9,7 +9,7 @@ kernel GROUP_KERNEL void softmax_gradient(global const float *g, uint g_offset, 
   GROUP_LOCAL(scratch);
   ROW(held_upstream);
   ROW(held_weights);
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   global const float *upstream = g + g_offset + row * g_stride;
   global const float *weights = result + result_offset + row * result_stride;
   real sum = splat(0.0f);

@@ -75,7 +75,7 @@ kernel GROUP_KERNEL void top_k(global const float *logits, uint offset, uint str
   local uint histogram[256];
   local uint prefix, wanted, taken;
   const uint item = GROUP_ITEM;
-  const size_t row = get_group_id(1);
+  const size_t row = GROUP_ROW;
   global const float *x = logits + offset + row * stride;
   const uint k = (uint)max(counts[row], 0);
   if (k == 0) return;

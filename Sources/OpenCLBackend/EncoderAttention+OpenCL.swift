@@ -183,7 +183,7 @@ extension OpenCLBackend {
       .encoderAttention, "encoder_attention",
       "-DVEC=\(family == .cpu ? 16 : 1) -DGROUP=\(group) ")
     try context.launch(
-      kernel, arguments, global: (group * heads, y.rows, 1), local: (group, 1, 1))
+      kernel, arguments, global: (group * heads, y.rows, 1), local: (group, 1, 1), inParts: true)
   }
 
   public func meanPool(_ x: Tensor, _ batch: any PreparedPackedBatch) throws -> Tensor {

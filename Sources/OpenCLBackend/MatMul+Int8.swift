@@ -101,7 +101,7 @@ extension OpenCLBackend {
         try library.kernel(.matmulInt8, "matmul_int8_columns", int8DotOptions + tuned.matmulColumns.macros),
         arguments, and: common,
         global: (chunks, (segment.columns + columns - 1) / columns * columns, rows),
-        local: (chunks, columns, 1))
+        local: (chunks, columns, 1), inParts: true)
     }
   }
 }

@@ -25,7 +25,7 @@ extension OpenCLBackend {
       try context.launch(
         kernel, arguments, and: common,
         global: (chunks, (segment.columns + columns - 1) / columns * columns, rows),
-        local: (chunks, columns, 1))
+        local: (chunks, columns, 1), inParts: true)
     }
   }
 }

@@ -122,7 +122,7 @@ extension OpenCLBackend {
       [
         .buffer("x", input.buffer), .uint("x_offset", input.offset), .uint("x_stride", input.stride),
         .buffer("operand", buffer), .uint("rows", UInt32(rows)), .uint("K", UInt32(width)),
-      ], global: (4 * spans, 8 * tiles, 1), local: nil)
+      ], global: (4 * spans, 8 * tiles, 1), local: nil, inParts: true)
     return MatMulWarpOperand(buffer: buffer, half: half)
   }
 

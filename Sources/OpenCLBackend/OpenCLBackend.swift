@@ -12,6 +12,9 @@ public enum KernelFamily: String, Sendable, CaseIterable {
   case cpu
   /// Work-groups with local memory.
   case gpu
+
+  /// The family that devices of this kind get.
+  public init(_ kind: OpenCLDevice.Kind) { self = kind == .cpu ? .cpu : .gpu }
 }
 
 /// The operations as OpenCL kernels on one device.
@@ -61,6 +64,9 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     return words.isEmpty ? nil : words.joined(separator: ", ")
   }
 
+  /// What a user should know of the tables that these parameters come from (``Tuning/caution(_:_:)``).
+  public func tuningCaution() throws -> String? { try tuning.caution(family, features) }
+
   /// Opens a context on `device`; kernels are built when first used.
   ///
   /// - Parameter features: what variants may use, by default what the device has: on NVIDIA a probe's result, made
@@ -82,7 +88,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     self.device = DeviceDescription(
       backend: "opencl", name: device.name, kind: kind, memoryBytes: device.memoryBytes,
       computeUnits: device.computeUnits)
-    self.family = family ?? (device.kind == .cpu ? .cpu : .gpu)
+    self.family = family ?? KernelFamily(device.kind)
     self.tuning = try tuning ?? Tuning.of(device)
     self.features = try features ?? DeviceModelStore.standard.features(of: device)
     tuned = TunedValues(self.tuning, self.family, self.features)
@@ -158,14 +164,16 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     return values
   }
 
-  /// Launches a kernel of which every item (CPU family) or every driver-chosen group stands alone.
+  /// Launches a kernel of which every item (CPU family) or every driver-chosen group stands alone, and which knows its
+  /// place in the second dimension by `get_global_id(1)`.
   func launchItems(
     _ kernel: OpenCLKernel, _ arguments: [KernelArgument], and more: [KernelArgument] = [], _ x: Int,
     _ y: Int = 1, _ z: Int = 1
   ) throws {
     // Compilers for CPUs build a kernel anew for every group size, so it is always one there.
     try context.launch(
-      kernel, arguments, and: more, global: (x, y, z), local: family == .cpu ? (1, 1, 1) : nil)
+      kernel, arguments, and: more, global: (x, y, z), local: family == .cpu ? (1, 1, 1) : nil,
+      inParts: true)
   }
 
   /// Ends an operation: the kernels launched since the last one were its own.

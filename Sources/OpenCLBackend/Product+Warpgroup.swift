@@ -54,7 +54,7 @@ extension OpenCLBackend {
         .buffer("x", view.buffer), .uint("offset", view.offset),
         .uint("row_step", turned ? 1 : view.stride), .uint("term", turned ? view.stride : 1),
         .buffer("packed", buffer), .uint("rows", UInt32(rows)), .uint("K", UInt32(terms)),
-      ], global: (pieces * spans, tiles, 1), local: nil)
+      ], global: (pieces * spans, tiles, 1), local: nil, inParts: true)
     return buffer
   }
 

@@ -61,6 +61,7 @@ final class ProfileBridge: CommandObserver, @unchecked Sendable {
       description.workGroupLimit = usage.workGroupLimit
       (description.localBytes, description.privateBytes) = (usage.localBytes, usage.privateBytes)
       (description.registers, description.spillBytes) = (usage.registers, usage.spillBytes)
+      description.serializesWGMMA = usage.serializesWGMMA
       profiler.update(first + number, description)
     }
   }

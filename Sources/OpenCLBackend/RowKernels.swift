@@ -84,19 +84,21 @@ extension OpenCLBackend {
       source, name, tuned.rows.options(places: places, width: width, held: held) + extra)
   }
 
-  /// Launches a kernel with one group a row (or a row and chunk).
+  /// Launches a kernel with one group a row (or a row and chunk); the row is GROUP_ROW
+  /// (vector_math.opencl).
   func launchGroups(_ kernel: OpenCLKernel, _ arguments: [KernelArgument], _ x: Int, _ y: Int) throws {
     let group = rowOptions.group
-    try context.launch(kernel, arguments, global: (x * group, y, 1), local: (group, 1, 1))
+    try context.launch(kernel, arguments, global: (x * group, y, 1), local: (group, 1, 1), inParts: true)
   }
 
-  /// Launches a kernel of which every item stands alone and those from `x` on do nothing, in `y` rows.
+  /// Launches a kernel of which every item stands alone and those from `x` on do nothing, in `y` rows: the row is
+  /// `get_global_id(1)`.
   ///
   /// Groups are of one size, since a driver left to choose takes one that divides `x`, which may be 1.
   func launchColumns(_ kernel: OpenCLKernel, _ arguments: [KernelArgument], _ x: Int, _ y: Int = 1) throws {
     let group = family == .cpu ? 1 : 64
     try context.launch(
-      kernel, arguments, global: ((x + group - 1) / group * group, y, 1), local: (group, 1, 1))
+      kernel, arguments, global: ((x + group - 1) / group * group, y, 1), local: (group, 1, 1), inParts: true)
   }
 }
 

@@ -12,6 +12,8 @@ public struct KernelUsage: Sendable, Hashable, Codable {
   public var registers: Int?
   /// Bytes a work-item that found no place in registers: stored and loaded again; NVIDIA only.
   public var spillBytes: Int?
+  /// Whether the assembler lets each `wgmma` end before the next begins; NVIDIA only.
+  public var serializesWGMMA = false
 
   public init() {}
 }
@@ -30,6 +32,7 @@ extension OpenCLKernel {
     usage.privateBytes = value(CL_KERNEL_PRIVATE_MEM_SIZE, cl_ulong.self)
     if let report = program.assemblerReport(context, device)[name] {
       (usage.registers, usage.spillBytes) = (report.registers, report.spillBytes)
+      usage.serializesWGMMA = report.serializesWGMMA
     }
     return usage
   }
@@ -66,6 +69,7 @@ enum AssemblerReport {
   struct Entry: Sendable, Hashable {
     var registers: Int?
     var spillBytes: Int?
+    var serializesWGMMA = false
   }
 
   /// Entries by kernel name.
@@ -87,6 +91,11 @@ enum AssemblerReport {
         index + 1 < words.count
       {
         name = words[index + 1]
+      } else if words.contains("wgmma.mma_async"), words.contains("serialized") {
+        // "… are serialized due to REASON in the function 'NAME'"; the reason is the compiler's, and may be several.
+        let index = words.lastIndex(of: "function").map { $0 + 1 }
+        entries[index.flatMap { $0 < words.count ? words[$0] : nil } ?? name, default: Entry()]
+          .serializesWGMMA = true
       } else if let stores = number(before: "spill", "stores"), let loads = number(before: "spill", "loads") {
         entries[name, default: Entry()].spillBytes = stores + loads
       } else if let index = words.firstIndex(of: "Used"), index + 2 < words.count,

@@ -14,6 +14,8 @@ public final class OpenCLContext: @unchecked Sendable {
   private let shared: SharedPrograms?
   /// Bytes of a piece of a large write; nil writes as a whole.
   private let pieceBytes: Int?
+  /// The most groups that a launch may have in its second dimension, and in its third; nil where there is no limit.
+  var groupLimit: Int?
   private let state: Mutex<SendableBox<State>>
 
   private struct State {
@@ -66,6 +68,7 @@ public final class OpenCLContext: @unchecked Sendable {
     self.device = device
     let piece = pieceBytes ?? (device.kind == .cpu ? 0 : StagedUpload.pieceBytes)
     self.pieceBytes = piece > 0 ? piece : nil
+    groupLimit = device.groupLimit
     let driverKeeps = cache == nil && device.keepsCompiledKernels
     self.cache = cache ?? (driverKeeps ? BinaryCache(folder: nil) : .standard)
     shared = driverKeeps ? try SharedPrograms.of(device) : nil
@@ -259,27 +262,62 @@ public final class OpenCLContext: @unchecked Sendable {
 
   /// Queues a kernel; `global` items in groups of `local` (nil lets the driver choose).
   ///
-  /// - Parameter more: arguments behind `arguments`, which several kernels have in common.
+  /// - Parameters:
+  ///   - more: arguments behind `arguments`, which several kernels have in common.
+  ///   - inParts: whether the kernel finds its place in the second dimension by `get_global_id(1)`, or with
+  ///     `get_global_offset(1)`, so that a launch of more groups than the device takes there may go in several.
+  /// - Throws: `unsupported` where there are too many groups and the launch may not be parted.
   public func launch(
     _ kernel: OpenCLKernel, _ arguments: [KernelArgument], and more: [KernelArgument] = [],
-    global: (Int, Int, Int), local: (Int, Int, Int)? = nil
+    global: (Int, Int, Int), local: (Int, Int, Int)? = nil, inParts: Bool = false
   ) throws {
     guard global.0 > 0, global.1 > 0, global.2 > 0 else { return }
+    let most = try mostItems(kernel, global, local, inParts)
     try state.withLock { box in
-      try box.value.enqueue(.kernel(kernel), "launching \(kernel.name)", field: kernel.name) { queue, event in
-        try kernel.set(arguments, more)
-        return withUnsafePointer(to: global) { globalSizes -> cl_int in
-          globalSizes.withMemoryRebound(to: Int.self, capacity: 3) { globalSizes in
-            var group = local ?? (0, 0, 0)
-            return withUnsafePointer(to: &group) { groupSizes in
-              groupSizes.withMemoryRebound(to: Int.self, capacity: 3) { groupSizes in
-                clEnqueueNDRangeKernel(
-                  queue, kernel.handle, 3, nil, globalSizes, local == nil ? nil : groupSizes, 0, nil, event)
-              }
-            }
+      for first in stride(from: 0, to: global.1, by: most) {
+        try box.value.enqueue(.kernel(kernel), "launching \(kernel.name)", field: kernel.name) {
+          queue, event in
+          try kernel.set(arguments, more)
+          let sizes = (global.0, min(most, global.1 - first), global.2)
+          return Self.withSizes((0, first, 0), sizes, local ?? (0, 0, 0)) { offset, global, group in
+            clEnqueueNDRangeKernel(
+              queue, kernel.handle, 3, first == 0 ? nil : offset, global, local == nil ? nil : group, 0, nil,
+              event)
           }
         }
       }
+    }
+  }
+
+  /// Items of the second dimension that one launch may have.
+  private func mostItems(
+    _ kernel: OpenCLKernel, _ global: (Int, Int, Int), _ local: (Int, Int, Int)?, _ inParts: Bool
+  ) throws -> Int {
+    // A driver that chooses the groups may make each of one item.
+    let group = local ?? (1, 1, 1)
+    guard let groupLimit else { return global.1 }
+    let fits = global.1 <= groupLimit * group.1
+    guard global.2 <= groupLimit * group.2, fits || inParts else {
+      throw RetortError(
+        .unsupported,
+        "kernel \(kernel.name) of \(global) items in groups of \(group): the device takes \(groupLimit) groups in "
+          + "the second dimension and the third", field: kernel.name,
+        remedy: "Use smaller batches (`--batch`, `--batch-tokens`, `--step-tokens`).")
+    }
+    return fits ? global.1 : groupLimit * group.1
+  }
+
+  private typealias Sizes = (Int, Int, Int)
+
+  private static func withSizes(
+    _ offset: Sizes, _ global: Sizes, _ group: Sizes,
+    _ body: (UnsafePointer<Int>, UnsafePointer<Int>, UnsafePointer<Int>) -> cl_int
+  ) -> cl_int {
+    func withPointer(_ sizes: Sizes, _ body: (UnsafePointer<Int>) -> cl_int) -> cl_int {
+      withUnsafePointer(to: sizes) { $0.withMemoryRebound(to: Int.self, capacity: 3, body) }
+    }
+    return withPointer(offset) { offset in
+      withPointer(global) { global in withPointer(group) { body(offset, global, $0) } }
     }
   }
 

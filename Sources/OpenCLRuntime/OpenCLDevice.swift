@@ -69,6 +69,10 @@ public struct OpenCLDevice: @unchecked Sendable {
   /// binary it first compiles every kernel once more, for groups of any size, which takes longer than the build.
   public var keepsCompiledKernels: Bool { platformName == "Portable Computing Language" }
 
+  /// The most groups that a launch may have in its second dimension, and in its third; nil where there is no limit.
+  /// NVIDIA's GPUs take 2³¹ − 1 in the first and 65,535 in the others (CUDA's table of compute capabilities).
+  var groupLimit: Int? { identity.vendor == .nvidia ? 65_535 : nil }
+
   public func has(_ name: String) -> Bool { extensions.contains(name) }
 
   /// A number that the driver may or may not tell; of four or eight bytes.

@@ -1,5 +1,6 @@
 import Basics
 import Foundation
+import OpenCLBackend
 import OpenCLRuntime
 
 extension Devices {
@@ -17,10 +18,13 @@ extension Devices {
     var listed: [Listed] = []
     for device in devices {
       let model = try DeviceModelStore.standard.model(of: device, measured: true, refresh: refresh)
+      // A table that is broken is an error where kernels are about to run.
+      let caution = try? Tuning.of(device).caution(KernelFamily(device.kind), model.features)
       if json {
-        listed.append(Listed(index: device.index, model: model))
+        listed.append(Listed(index: device.index, model: model, caution: caution))
       } else {
         Output.write("opencl device \(device.index)\n" + DeviceTable(model).text)
+        if let caution { Output.write("  note: \(caution)\n") }
         if let path = DeviceModelStore.standard.path(device) { Output.write("  kept in \(path)\n") }
       }
     }
@@ -31,16 +35,21 @@ extension Devices {
     Output.write(String(decoding: try encoder.encode(["devices": listed]), as: UTF8.self) + "\n")
   }
 
-  /// A model with the device's number among its fields.
+  /// A model with the device's number among its fields, and what there is to say of its launch parameters.
   private struct Listed: Encodable {
-    enum Key: CodingKey { case index }
+    enum Key: String, CodingKey {
+      case index
+      case caution = "note"
+    }
     let index: Int
     let model: DeviceModel
+    let caution: String?
 
     func encode(to encoder: any Encoder) throws {
       try model.encode(to: encoder)
       var container = encoder.container(keyedBy: Key.self)
       try container.encode(index, forKey: .index)
+      try container.encodeIfPresent(caution, forKey: .caution)
     }
   }
 }

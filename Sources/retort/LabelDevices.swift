@@ -125,7 +125,7 @@ extension RunOptions {
 
   private func plan(_ device: OpenCLDevice) -> LabelDevices.Plan {
     LabelDevices.Plan(name: "device \(device.index) (\(device.name))") {
-      profiled(try OpenCLBackend(device: device))
+      profiled(try RunOptions.open(device))
     }
   }
 

@@ -77,13 +77,20 @@ struct RunOptions: ParsableArguments {
     let number = try device?.single()
     switch backend {
     case .cpu: return try CPUBackend(threads: threads)
-    case .opencl: return try OpenCLBackend(device: Self.openCLDevice(number))
+    case .opencl: return try Self.open(Self.openCLDevice(number))
     case .auto:
-      if number != nil { return try OpenCLBackend(device: Self.openCLDevice(number)) }
+      if number != nil { return try Self.open(Self.openCLDevice(number)) }
       let gpu = (try? OpenCLPlatforms.devices())?.first { $0.kind == .gpu }
-      if let gpu { return try OpenCLBackend(device: gpu) }
+      if let gpu { return try Self.open(gpu) }
       return try CPUBackend(threads: threads)
     }
+  }
+
+  /// A backend on the device; a note where its table of launch parameters asks for what does not run there.
+  static func open(_ device: OpenCLDevice) throws -> OpenCLBackend {
+    let backend = try OpenCLBackend(device: device)
+    if let caution = try backend.tuningCaution() { Output.note("note: \(device.name): " + caution) }
+    return backend
   }
 
   /// The device of that number, by default the first GPU or the first device.

@@ -45,6 +45,7 @@ struct Tune: ParsableCommand {
         .invalidArgument, "this device runs no kernel named \(family ?? "")", field: "family",
         remedy: "Name kernels that this device runs, or leave --family out.")
     }
+    if let caution = try tuner.caution() { Output.note("note: " + caution) }
     let bar = ProgressBar("tune", total: tuner.pairs.count, isEnabled: !json)
     let findings = try tuner.run { bar.update($0, note: $1) }
     bar.finish()

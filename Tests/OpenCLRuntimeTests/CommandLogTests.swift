@@ -130,11 +130,22 @@ import Testing
       ptxas info    : Function properties for attention
       ptxas         .     32 bytes stack frame, 24 bytes spill stores, 40 bytes spill loads
       ptxas info    : Used 255 registers, 512 bytes cmem[0]
+      ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to \
+      insufficient register resources for the wgmma pipeline in the function 'product_wgmma'
+      ptxas info    : Compiling entry function 'product_wgmma' for 'sm_90a'
+      ptxas info    : Function properties for product_wgmma
+          0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+      ptxas info    : Used 168 registers, used 9 barriers, 416 bytes cmem[0]
       """
     let report = AssemblerReport.parse(log)
     #expect(report["matmul_tiled"] == .init(registers: 128, spillBytes: 0))
     #expect(report["attention"] == .init(registers: 255, spillBytes: 64))
-    #expect(report.count == 2)
+    #expect(report["product_wgmma"] == .init(registers: 168, spillBytes: 0, serializesWGMMA: true))
+    #expect(report.count == 3)
+    let unnamed = AssemblerReport.parse(
+      "Compiling entry function 'f' for 'sm_90a'\nwgmma.mma_async instructions are serialized due to a call\n"
+    )
+    #expect(unnamed == ["f": .init(serializesWGMMA: true)], "a line without a name is of the kernel before")
     #expect(
       AssemblerReport.parse("").isEmpty && AssemblerReport.parse("Used registers,\nspill stores").isEmpty)
   }

@@ -85,6 +85,24 @@ struct ProfileReportTests {
     #expect(!plain.contains("ceiling"))
   }
 
+  @Test func serializedProductsAreToldWhereTheDriverSaysSo() throws {
+    let profiler = Self.profiler()
+    var tile = ProfiledKernel(name: "tile", options: "-DVEC=16 -DROWS=8")
+    (tile.registers, tile.spillBytes) = (168, 0)
+    profiler.update(1, tile)
+    let silent = ProfileReport(profiler, device: "test", ceilings: nil)
+    #expect(silent.text.contains("spills") && !silent.text.contains("wgmma"))
+    tile.serializesWGMMA = true
+    profiler.update(1, tile)
+    let report = ProfileReport(profiler, device: "test", ceilings: nil)
+    let lines = report.text.split(separator: "\n")
+    #expect(lines.filter { $0.hasSuffix(" serialized") }.count == 1)
+    #expect(
+      lines.contains { $0.hasPrefix("product: tile ROWS=8") && $0.hasSuffix("168       0  serialized") })
+    let kernels = try #require(report.object["kernels"] as? [[String: Any]])
+    #expect(kernels.map { $0["wgmma_serialized"] as? Bool } == [true, nil, nil, nil, nil])
+  }
+
   @Test func anObjectHoldsTheSameNumbers() throws {
     let report = ProfileReport(Self.profiler(), device: "test", ceilings: Self.ceilings)
     let data = try JSONSerialization.data(withJSONObject: report.object)

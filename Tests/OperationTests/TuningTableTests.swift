@@ -154,6 +154,26 @@ import Testing
     #expect(try backend.bitChangingParameters(of: .training(.f32)) == norms)
   }
 
+  @Test func aTableThatAsksForWhatHasNotBeenSeenToRunIsTold() throws {
+    let device = try OpenCLPlatforms.devices()[0]
+    var tuning = try Tuning.of(device, userFolder: nil)
+    #expect(
+      try tuning.caution(.gpu, .portable) == nil, "what is shipped asks for nothing that may be missing")
+    tuning[.productWarpgroupChoice] = KernelParameters(["WGMMA": 1])
+    let warpgroups = KernelFeatures(warpInstructions: .emulated, warpgroupInstructions: .emulated)
+    #expect(try tuning.caution(.gpu, warpgroups) == nil && tuning.caution(.cpu, .portable) == nil)
+    // A device that was opened before it was measured: warps are known, warpgroups are not.
+    let warps = KernelFeatures(warpInstructions: .emulated)
+    let backend = try OpenCLBackend(device: device, family: .gpu, features: warps, tuning: tuning)
+    let tuner = try Tuner(
+      device: device, settings: .init(budgetSeconds: 0), earlier: tuning, family: .gpu, features: warps)
+    #expect(!backend.multipliesOnWarpgroups(.bf16))
+    for caution in [try backend.tuningCaution(), try tuner.caution()] {
+      #expect(caution?.contains("product_wgmma_choice.nvidia any WGMMA=1") == true)
+      #expect(caution?.contains("retort devices --probe") == true)
+    }
+  }
+
   /// Batch invariance: a row's sum may depend on the device's table, never on how many rows there are.
   @Test func whatChangesBitsHasOneValueForAllRowCounts() {
     for kernel in TunableKernel.all where kernel.parameters.contains(where: { $0.changesBits }) {

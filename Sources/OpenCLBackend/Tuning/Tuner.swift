@@ -86,6 +86,10 @@ public final class Tuner {
     kernels.flatMap { kernel in kernel.classes.map { (kernel.name, $0) } }
   }
 
+  /// What a user should know of the tables that were there before (``Tuning/caution(_:_:)``): what is not searched
+  /// stays in them.
+  public func caution() throws -> String? { try earlier.caution(backend.family, backend.features) }
+
   /// Searches everything within the budget; `progress` hears of pairs done and of the one that begins.
   ///
   /// - Throws: what the device reports where it can go on no longer.

@@ -123,11 +123,25 @@ public struct Tuning: Sendable {
   public func changedBits(of work: Workload, _ family: KernelFamily, _ features: KernelFeatures) throws
     -> [String]
   {
+    try changedBits { $0.runs(family, features) && $0.changesBits(of: work) }
+  }
+
+  /// Which of these parameters have no effect on a device of this family, since their kernels need instructions that
+  /// no probe has seen it run, and what to do; nil where there are none.
+  public func caution(_ family: KernelFamily, _ features: KernelFeatures) throws -> String? {
+    let idle = try changedBits { $0.family == family && !$0.runs(family, features) }
+    guard !idle.isEmpty else { return nil }
+    return "a table of launch parameters asks for what this device has not been seen to run, and it stays off: "
+      + idle.joined(separator: ", ")
+      + ". 'retort devices --probe' tries it and prints the driver's answer; where that is no, delete the entry."
+  }
+
+  private func changedBits(where isMeant: (TunableKernel) -> Bool) throws -> [String] {
     let plain = try Tuning(
       Self.shippedTables().filter { $0.table.appliesTo.rank == 0 },
       identity: DeviceIdentity(vendor: .other, architecture: "", device: ""), device: nil)
     var words: [String] = []
-    for kernel in TunableKernel.all where kernel.runs(family, features) && kernel.changesBits(of: work) {
+    for kernel in TunableKernel.all where isMeant(kernel) {
       for shapeClass in kernel.classes {
         let (now, then) = (self[kernel, shapeClass], plain[kernel, shapeClass])
         let changed = kernel.parameters.filter { $0.changesBits && now[$0.name] != then[$0.name] }

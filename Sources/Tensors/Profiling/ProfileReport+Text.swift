@@ -7,6 +7,8 @@ extension ProfileReport {
     let hasRegisters = rows.contains { $0.kernel?.registers != nil }
     if hasUsage { columns[0] += ["group", "local", "private"] }
     if hasRegisters { columns[0] += ["registers", "spills"] }
+    let hasSerialized = rows.contains { $0.kernel?.serializesWGMMA == true }
+    if hasSerialized { columns[0].append("wgmma") }
     for row in rows {
       var line = [
         row.name, "\(row.calls)", Self.decimals(Double(row.nanoseconds) / 1e6, 3),
@@ -19,6 +21,7 @@ extension ProfileReport {
         line += [kernel?.workGroupLimit, kernel?.localBytes, kernel?.privateBytes].map(Self.text)
       }
       if hasRegisters { line += [kernel?.registers, kernel?.spillBytes].map(Self.text) }
+      if hasSerialized { line.append(kernel?.serializesWGMMA == true ? "serialized" : "") }
       columns.append(line)
     }
     columns.append(["all", "\(rows.reduce(0) { $0 + $1.calls })", milliseconds(totalNanoseconds), "100.0%"])
@@ -102,6 +105,7 @@ extension ProfileReport {
     object["private_bytes"] = kernel.privateBytes
     object["registers"] = kernel.registers
     object["spill_bytes"] = kernel.spillBytes
+    if kernel.serializesWGMMA { object["wgmma_serialized"] = true }
     return object
   }
 

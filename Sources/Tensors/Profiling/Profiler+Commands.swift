@@ -13,6 +13,8 @@ public struct ProfiledKernel: Sendable, Hashable {
   public var registers: Int?
   /// Bytes a work-item that found no place in registers.
   public var spillBytes: Int?
+  /// Whether the assembler lets each `wgmma` end before the next begins.
+  public var serializesWGMMA = false
 
   public init(name: String, options: String) { (self.name, self.options) = (name, options) }
 }
