@@ -74,7 +74,7 @@ public struct DeviceModel: Sendable, Codable, Equatable {
 
   /// An instruction that was built alone and run.
   public struct Instruction: Sendable, Codable, Equatable {
-    /// The instruction's name in PTX.
+    /// The instruction's name in PTX; for `wgmma` also how many warpgroups multiplied and the way past the compiler.
     public var name: String
     /// Whether it computed what it should; absent with the driver's reason where it was refused.
     public var works: Probed<Bool>

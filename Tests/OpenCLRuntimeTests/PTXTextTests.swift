@@ -99,9 +99,10 @@ import Testing
     _ = try context.makeProgram(name: "scale", source: TestKernels.scale)
   }
 
-  /// The probe's product, by emulated instructions.
-  @Test func theProbesProductIsWhatItExpects() throws {
+  /// The probe's products, by emulated instructions.
+  @Test(arguments: KernelFeatures.WarpgroupInstructions.groupSizes)
+  func theProbesProductIsWhatItExpects(_ warpgroups: Int) throws {
     let context = try OpenCLContext(device: OpenCLPlatforms.devices()[0])
-    #expect(try DeviceProbe.multipliesOnWarpgroups(context, .emulated))
+    #expect(try DeviceProbe.multipliesOnWarpgroups(context, .emulated, warpgroups))
   }
 }
