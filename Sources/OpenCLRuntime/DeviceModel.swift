@@ -16,7 +16,7 @@ public enum Probed<Value: Sendable & Codable & Equatable>: Sendable, Equatable {
   }
 
   /// What `body` returns; where it throws, the driver's words, on one line.
-  init(_ body: () throws -> Value) {
+  public init(_ body: () throws -> Value) {
     do {
       self = .known(try body())
     } catch {
