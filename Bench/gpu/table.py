@@ -34,7 +34,8 @@ def gemm_rows(records):
             other = "bf16" if precision == "int8" else precision
             peer = found(torch, precision=other, size=product["size"])
             target = 0.6 if precision == "bf16" and product["size"] == 8192 and product["form"] == "matmul" else None
-            out.append(row(f"GEMM {precision} {product['size']}³, {product['form']}", "GFLOP/s", product["gflops"], peer and peer["gflops"], target,
+            what = f"GEMM {precision} {product['size']}³, {product['form']}" + (f" ({product['error']})" if "error" in product else "")
+            out.append(row(what, "GFLOP/s", product.get("gflops"), peer and peer["gflops"], target,
                            "torch" if other == precision else f"torch {other}"))
     return out
 

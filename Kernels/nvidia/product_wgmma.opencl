@@ -14,7 +14,7 @@
 // groups of rows lie together, so that groups at work at one time share what the second-level cache holds.
 // Tunable: WARPGROUPS, BAND. Local memory: STAGES · 8,200 bytes. Four warpgroups leave 128 registers an item.
 // Check: -DWARPGROUPS=1,2,4 | sm_90a
-// Check: -DWARPGROUPS=2 -DWARPGROUP_TRIES=100000 | sm_90a
+// Check: -DWARPGROUPS=1,2,4 -DWARPGROUP_TRIES=100000 | sm_90a
 #ifndef WARPGROUPS
 #define WARPGROUPS 4
 #endif

@@ -70,7 +70,7 @@ extension DeviceCheck {
         let forward = try backend.encoderAttention(
           query: query, key: key, value: value, heads: heads, scale: scale, causal: causal,
           precision: precision, wantsLogSumExp: true, batch)
-        guard let logSumExp = forward.logSumExp else { return [] }
+        let logSumExp = try forward.requireLogSumExp()
         let gradient = try backend.encoderAttentionGradient(
           backend.noise(4, [packedRows, 256]), query: query, key: key, value: value, output: forward.output,
           logSumExp: logSumExp, heads: heads, scale: scale, causal: causal, precision: precision, batch)

@@ -23,7 +23,7 @@ extension TunableKernel {
     trial: { backend, shapeClass in
       let trial = try EncoderTrial(backend, headDim: shapeClass == "narrow" ? 32 : 64)
       let result = try trial.attend()
-      guard let logSumExp = result.logSumExp else { preconditionFailure("log-sum-exp was asked for") }
+      let logSumExp = try result.requireLogSumExp()
       let operation = try EncoderAttentionGradient(
         gradient: trial.gradient.shape, output: result.output.shape, logSumExp: logSumExp.shape, trial.forward
       )

@@ -1,3 +1,4 @@
+import Basics
 import Kernels
 import OpenCLRuntime
 import Synchronization
@@ -75,16 +76,30 @@ final class KernelLibrary: Sendable {
     if let known = state.programs[program] {
       built = known
     } else {
-      built = try context.makeProgram(
-        name: source.name, source: source.programText,
-        options: "-cl-std=CL1.2 " + deviceOptions + (source.needsSM90a ? warpgroups.buildOptions : "")
-          + (source.roundsDivision && context.device.roundsDivision
-            ? "-cl-fp32-correctly-rounded-divide-sqrt " : "") + options,
-        rewrites: source.needsSM90a && warpgroups == .rewritten)
+      built = try makeProgram(source, options)
       state.programs[program] = built
     }
     let kernel = try built.kernel(name)
     state.kernels[key] = kernel
     return kernel
+  }
+
+  private func makeProgram(_ source: KernelSource, _ options: String) throws -> OpenCLProgram {
+    do {
+      return try context.makeProgram(
+        name: source.name, source: source.programText,
+        options: "-cl-std=CL1.2 " + deviceOptions + (source.needsSM90a ? warpgroups.buildOptions : "")
+          + (source.roundsDivision && context.device.roundsDivision
+            ? "-cl-fp32-correctly-rounded-divide-sqrt " : "") + options,
+        rewrites: source.needsSM90a && warpgroups == .rewritten)
+    } catch let error as RetortError where source.needsSM90a {
+      // Only a table asks for these instructions, and the device has others.
+      throw RetortError(
+        error.code, error.message, field: error.field,
+        remedy: """
+          Set WGMMA to 0 for \(TunableKernel.productWarpgroupChoice.name) in your table of launch parameters \
+          (\(Tuning.userFolder ?? "retort/tuned in the cache")), so that mma.sync multiplies.
+          """)
+    }
   }
 }

@@ -1,3 +1,4 @@
+import OpenCLRuntime
 import Tensors
 
 extension TunableKernel {
@@ -56,7 +57,10 @@ extension TunableKernel {
   /// `product_wgmma` (product_wgmma.opencl): warpgroups of a group, and groups of rows that lie together.
   public static let productWarpgroup = TunableKernel(
     "product_wgmma.nvidia", family: .gpu, needsWarpgroups: true,
-    parameters: [TunableParameter("WARPGROUPS", [1, 2, 4]), TunableParameter("BAND", [4, 8, 16])],
+    parameters: [
+      TunableParameter("WARPGROUPS", KernelFeatures.WarpgroupInstructions.groupSizes),
+      TunableParameter("BAND", [4, 8, 16]),
+    ],
     classes: ProductWarpTiles.classes,
     trial: { backend, shapeClass in
       let pieces = backend.tuning[.productWarpChoice]["LARGE_FROM"]

@@ -16,7 +16,7 @@ public enum Probed<Value: Sendable & Codable & Equatable>: Sendable, Equatable {
   }
 
   /// What `body` returns; where it throws, the driver's words, on one line.
-  init(_ body: () throws -> Value) {
+  public init(_ body: () throws -> Value) {
     do {
       self = .known(try body())
     } catch {
@@ -74,7 +74,7 @@ public struct DeviceModel: Sendable, Codable, Equatable {
 
   /// An instruction that was built alone and run.
   public struct Instruction: Sendable, Codable, Equatable {
-    /// The instruction's name in PTX.
+    /// The instruction's name in PTX; for `wgmma` also how many warpgroups multiplied and the way past the compiler.
     public var name: String
     /// Whether it computed what it should; absent with the driver's reason where it was refused.
     public var works: Probed<Bool>

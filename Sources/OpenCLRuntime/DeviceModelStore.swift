@@ -8,7 +8,7 @@ import Synchronization
 /// torn file counts as absent.
 public struct DeviceModelStore: Sendable {
   /// Raised when the model's fields or the way of measuring change.
-  private static let format = "device-model-3"
+  private static let format = "device-model-4"
   /// Probes do not run side by side: they would measure each other.
   private static let probing = Mutex(())
 

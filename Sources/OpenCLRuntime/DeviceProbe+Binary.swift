@@ -7,20 +7,23 @@ extension DeviceProbe {
     """
 
   func probeBinary() -> DeviceModel.ProgramBinary {
-    let text = Probed<String> {
+    var own: PTXText?
+    let target = Probed<String> {
       let program = try context.makeProgram(name: "probe_fill", source: Self.source)
       guard let bytes = program.binary else { throw refusal("the driver gives no binary") }
-      return try PTXText(binary: bytes).text
+      let text = try PTXText(binary: bytes)
+      own = text
+      return text.target
     }
-    guard let own = text.value.map(PTXText.init) else {
-      let reason = text.reason ?? "no binary"
+    guard let own else {
+      let reason = target.reason ?? "no binary"
       return DeviceModel.ProgramBinary(
-        ptxTarget: .absent(reason: reason), takesOwnPTX: .absent(reason: reason),
+        ptxTarget: target, takesOwnPTX: .absent(reason: reason),
         takesRetargetedPTX: .absent(reason: reason), takesWGMMA: .absent(reason: reason))
     }
     let edited = own.retargeted("sm_90a")
     return DeviceModel.ProgramBinary(
-      ptxTarget: .known(own.target), takesOwnPTX: Probed { try runs(own) },
+      ptxTarget: target, takesOwnPTX: Probed { try runs(own) },
       takesRetargetedPTX: Probed { try runs(edited) },
       takesWGMMA: Probed { try runs(edited.withFence().withVersion(8)) })
   }

@@ -47,8 +47,9 @@ public struct DeviceProbe {
     // First: a fault in what is tried below may spoil more than its context.
     model.rates = measureRates(model)
     let ways = Self.takesPTX(device) && model.architecture == "sm_90" ? probeWarpgroups() : []
-    model.instructions += ways.map(\.instruction)
-    model.features.warpgroupInstructions = ways.first { $0.instruction.works.value == true }?.way ?? .none
+    model.instructions += ways.flatMap(\.instructions)
+    model.features.warpgroupInstructions =
+      ways.first { $0.instructions.allSatisfy { $0.works.value == true } }?.way ?? .none
     return model
   }
 

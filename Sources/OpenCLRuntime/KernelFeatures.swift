@@ -19,6 +19,9 @@ public struct KernelFeatures: Sendable, Hashable, Codable {
     /// As plain OpenCL C, for tests.
     case emulated
 
+    /// Warpgroups of a work-group that kernels may be built for; ``DeviceProbe/measure()`` tries them all.
+    public static let groupSizes = [1, 2, 4]
+
     /// What a program with such instructions is built with.
     public var buildOptions: String {
       switch self {

@@ -126,8 +126,6 @@ struct PTXText: Sendable, Equatable {
   private static func isWord(_ character: Character) -> Bool { character != "," && !character.isWhitespace }
 
   private static func refusal(_ message: String) -> RetortError {
-    RetortError(
-      .unsupported, message,
-      remedy: "Run 'retort devices --probe --refresh'; without these instructions mma.sync is used.")
+    RetortError(.unsupported, message, remedy: "Use kernels without instructions of sm_90a.")
   }
 }

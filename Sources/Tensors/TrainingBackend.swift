@@ -164,13 +164,10 @@ extension TrainingBackend {
     let forward = try encoderAttention(
       query: queries, key: key, value: value, heads: heads, scale: scale, causal: false, precision: .f32,
       wantsLogSumExp: true, batch)
-    guard let logSumExp = forward.logSumExp else {
-      throw RetortError(
-        .deviceFailure, "attention gave no log of sums", remedy: "Report this: the operation is wrong.")
-    }
     let joint = try encoderAttentionGradient(
-      spread(g), query: queries, key: key, value: value, output: forward.output, logSumExp: logSumExp,
-      heads: heads, scale: scale, causal: false, precision: .f32, batch)
+      spread(g), query: queries, key: key, value: value, output: forward.output,
+      logSumExp: forward.requireLogSumExp(), heads: heads, scale: scale, causal: false, precision: .f32, batch
+    )
     return (
       try gatherRows(joint.columns(0..<query.width), first), try joint.columns(query.width..<joint.width)
     )

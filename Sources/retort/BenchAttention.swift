@@ -131,7 +131,7 @@ struct BenchAttention: ParsableCommand {
         wantsLogSumExp: true, batch)
     }
     let forward = try attend()
-    guard let logSumExp = forward.logSumExp else { return [] }
+    let logSumExp = try forward.requireLogSumExp()
     let clock = BenchClock()
     return [
       ("encoder", try clock.measure(backend) { _ = try attend() }),

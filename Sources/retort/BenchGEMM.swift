@@ -50,12 +50,21 @@ struct BenchGEMM: ParsableCommand {
     }
   }
 
-  private struct Line {
+  private struct Form {
     let name: String
-    let size: Int
+    let product: () throws -> Tensor
+  }
+
+  private struct Rate: Codable, Equatable {
     let gigaflops: Double
     /// Of the peak right before and after; the middle one of all runs.
     let share: Double?
+  }
+
+  private struct Line {
+    let name: String
+    let size: Int
+    let rate: Probed<Rate>
   }
 
   func run() throws {
@@ -68,9 +77,29 @@ struct BenchGEMM: ParsableCommand {
     guard (1...1000).contains(repeats) else { throw ValidationError("Give --repeats from 1 to 1000.") }
     let backend = try options.makeTrainingBackend()
     let meter = try Meter(backend, device: options.device?.single(), precision)
-    let lines = try sizes.flatMap { try Self.measure($0, precision, repeats: repeats, backend, meter) }
-    let gpu = backend as? OpenCLBackend
-    let alike = gpu?.canMultiplyOnWarpgroups == true ? try gpu?.warpgroupsAddAsWarps() : nil
+    var lines: [Line] = []
+    var alike: Probed<Bool>?
+    do {
+      for size in sizes {
+        for form in try Self.forms(size, precision, backend) {
+          let rate = try rate(form, size, backend, meter)
+          lines.append(Line(name: form.name, size: size, rate: .known(rate)))
+        }
+      }
+      if precision == .bf16, let gpu = backend as? OpenCLBackend, gpu.canMultiplyOnWarpgroups {
+        // After all others: a fault may leave a context in which nothing runs.
+        for size in sizes {
+          lines += try Self.otherForms(size, gpu).map { form in
+            Line(name: form.name, size: size, rate: Probed { try rate(form, size, backend, meter) })
+          }
+        }
+        alike = Probed { try gpu.warpgroupsAddAsWarps() }
+      }
+    } catch {
+      // What has been measured is not lost.
+      if !lines.isEmpty { try report(lines, meter, alike) }
+      throw error
+    }
     try report(lines, meter, alike)
   }
 
@@ -105,38 +134,41 @@ struct BenchGEMM: ParsableCommand {
   /// Seconds that a product is measured for at least.
   private static let least = 0.5
 
-  private static func measure(
-    _ n: Int, _ precision: Precision, repeats: Int, _ backend: any Backend & TrainingBackend, _ meter: Meter?
-  ) throws -> [Line] {
+  private func rate(_ form: Form, _ n: Int, _ backend: any Backend & TrainingBackend, _ meter: Meter?)
+    throws -> Rate
+  {
     let flops = 2 * Double(n) * Double(n) * Double(n)
-    return try forms(n, precision, backend).map { name, product in
-      // Builds kernels; then how many products make a stretch.
-      _ = try seconds(backend, 1, product)
-      let once = try seconds(backend, 1, product)
-      let count = max(1, min(1024, Int(stretch / once)))
-      let length = max(stretch, once)
-      var (best, shares) = (Double.infinity, [Double]())
-      var before = try meter?.gigaflops(over: length)
-      let started = DispatchTime.now().uptimeNanoseconds
-      var runs = 0
-      while runs < repeats || Double(DispatchTime.now().uptimeNanoseconds - started) / 1e9 < least {
-        runs += 1
-        let time = try seconds(backend, count, product) / Double(count)
-        let after = try meter?.gigaflops(over: length)
-        if let before, let after { shares.append(flops / time / 1e9 / ((before + after) / 2)) }
-        best = min(best, time)
-        before = after
-      }
-      let middle = shares.isEmpty ? nil : shares.sorted()[shares.count / 2]
-      return Line(name: name, size: n, gigaflops: flops / best / 1e9, share: middle)
+    // Builds kernels; then how many products make a stretch.
+    _ = try Self.seconds(backend, 1, form.product)
+    let once = try Self.seconds(backend, 1, form.product)
+    let count = max(1, min(1024, Int(Self.stretch / once)))
+    let length = max(Self.stretch, once)
+    var (best, shares) = (Double.infinity, [Double]())
+    var before = try meter?.gigaflops(over: length)
+    let started = DispatchTime.now().uptimeNanoseconds
+    var runs = 0
+    while runs < repeats || Double(DispatchTime.now().uptimeNanoseconds - started) / 1e9 < Self.least {
+      runs += 1
+      let time = try Self.seconds(backend, count, form.product) / Double(count)
+      let after = try meter?.gigaflops(over: length)
+      if let before, let after { shares.append(flops / time / 1e9 / ((before + after) / 2)) }
+      best = min(best, time)
+      before = after
     }
+    let middle = shares.isEmpty ? nil : shares.sorted()[shares.count / 2]
+    return Rate(gigaflops: flops / best / 1e9, share: middle)
   }
+
+  /// The three products of training: outputs, and the gradients of inputs and weights.
+  private static let products = [("x Wᵀ", false, true), ("dY W", false, false), ("dYᵀ x", true, false)]
+
+  /// Small whole numbers: every sum is exact, and no value is subnormal.
+  private static func values(_ n: Int) -> [Float] { (0..<(n * n)).map { Float($0 % 7) - 3 } }
 
   private static func forms(
     _ n: Int, _ precision: Precision, _ backend: any Backend & TrainingBackend
-  ) throws -> [(String, () throws -> Tensor)] {
-    // Small whole numbers: every sum is exact, and no value is subnormal.
-    let values = (0..<(n * n)).map { Float($0 % 7) - 3 }
+  ) throws -> [Form] {
+    let values = values(n)
     let (x, w) = (try backend.upload(values, shape: [n, n]), try backend.upload(values, shape: [n, n]))
     let stored = StoredFloats(values)
     let weight = try backend.loadMatrix(
@@ -145,37 +177,29 @@ struct BenchGEMM: ParsableCommand {
           name: "weight", dtype: .f32, shape: [n, n], file: "memory",
           bytes: { UnsafeRawBufferPointer(stored.values) })
       ], compute: precision.mode)
-    var forms: [(String, () throws -> Tensor)] = [("matmul", { try backend.matmul(x, weight, bias: nil) })]
-    guard let dtype = precision.products else { return forms }
-    let products = [("x Wᵀ", false, true), ("dY W", false, false), ("dYᵀ x", true, false)]
-    for (name, transposeA, transposeB) in products {
-      forms.append(
-        (
-          "product \(name)",
-          {
-            try backend.product(
-              x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil,
-              precision: dtype)
-          }
-        ))
+    let matmul = Form(name: "matmul") { try backend.matmul(x, weight, bias: nil) }
+    guard let dtype = precision.products else { return [matmul] }
+    return [matmul]
+      + products.map { name, transposeA, transposeB in
+        Form(name: "product \(name)") {
+          try backend.product(
+            x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil, precision: dtype)
+        }
+      }
+  }
+
+  /// Products in bfloat16 by the other of the tensor cores' two ways than the device's table asks for.
+  private static func otherForms(_ n: Int, _ gpu: OpenCLBackend) throws -> [Form] {
+    let values = values(n)
+    let (x, w) = (try gpu.upload(values, shape: [n, n]), try gpu.upload(values, shape: [n, n]))
+    let other = !gpu.multipliesOnWarpgroups(.bf16)
+    return products.map { name, transposeA, transposeB in
+      Form(name: "product \(name), \(other ? "wgmma" : "mma")") {
+        try gpu.product(
+          x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil, precision: .bf16,
+          onWarpgroups: other)
+      }
     }
-    guard dtype == .bf16, let gpu = backend as? OpenCLBackend, gpu.canMultiplyOnWarpgroups else {
-      return forms
-    }
-    // The other of the tensor cores' two ways.
-    let other = !gpu.multipliesOnWarpgroups(dtype)
-    for (name, transposeA, transposeB) in products {
-      forms.append(
-        (
-          "product \(name), \(other ? "wgmma" : "mma")",
-          {
-            try gpu.product(
-              x, transposeA: transposeA, w, transposeB: transposeB, bias: nil, addTo: nil,
-              precision: dtype, onWarpgroups: other)
-          }
-        ))
-    }
-    return forms
   }
 
   private static func seconds(_ backend: any Backend, _ count: Int, _ body: () throws -> Tensor) throws
@@ -188,29 +212,41 @@ struct BenchGEMM: ParsableCommand {
   }
 
   /// - Parameter alike: whether `wgmma` adds as `mma.sync` does, where there are both.
-  private func report(_ lines: [Line], _ meter: Meter?, _ alike: Bool?) throws {
+  private func report(_ lines: [Line], _ meter: Meter?, _ alike: Probed<Bool>?) throws {
     let peak = meter.map { $0.isMatrix ? "mma.sync bf16" : "f32" }
     if options.json {
       var object: [String: Any] = [
         "products": lines.map { line in
-          var fields: [String: Any] = ["form": line.name, "size": line.size, "gflops": line.gigaflops]
-          fields["share_of_peak"] = line.share
+          var fields: [String: Any] = ["form": line.name, "size": line.size]
+          fields["gflops"] = line.rate.value?.gigaflops
+          fields["share_of_peak"] = line.rate.value?.share
+          fields["error"] = line.rate.reason
           return fields
         }
       ]
-      object["wgmma_adds_as_mma"] = alike
+      object["wgmma_adds_as_mma"] = alike?.value
+      object["wgmma_adds_as_mma_error"] = alike?.reason
       object["peak"] = peak
       object["peak_gflops"] = meter?.best
       return Output.write(try Output.json(object))
     }
     Output.write("product                  size   GFLOP/s   of the peak then\n")
     for line in lines {
-      let share = line.share.map { String(format: "%.0f%%", $0 * 100) } ?? "–"
+      let result =
+        switch line.rate {
+        case .known(let rate):
+          String(format: "%9.1f   ", rate.gigaflops)
+            + (rate.share.map { String(format: "%.0f%%", $0 * 100) } ?? "–")
+        case .absent(let reason): "  " + reason
+        }
       Output.write(
-        line.name.padding(toLength: 22, withPad: " ", startingAt: 0)
-          + String(format: "%7d %9.1f   ", line.size, line.gigaflops) + share + "\n")
+        line.name.padding(toLength: 22, withPad: " ", startingAt: 0) + String(format: "%7d ", line.size)
+          + result + "\n")
     }
-    if let alike { Output.write("wgmma gives the bits of mma.sync: \(alike ? "yes" : "no")\n") }
+    if let alike {
+      let answer = alike.value.map { $0 ? "yes" : "no" } ?? alike.reason ?? ""
+      Output.write("wgmma gives the bits of mma.sync: \(answer)\n")
+    }
     if let meter, let peak {
       Output.write(
         String(

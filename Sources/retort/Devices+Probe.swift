@@ -79,7 +79,7 @@ struct DeviceTable {
     if let binary = model.binary { lines += Self.binary(binary) }
     if let rates = model.rates { lines += Self.rates(rates) }
     text = lines.map { name, value in
-      "  " + name.padding(toLength: 24, withPad: " ", startingAt: 0) + value + "\n"
+      "  " + name.padding(toLength: 28, withPad: " ", startingAt: 0) + value + "\n"
     }.joined()
   }
 

@@ -42,7 +42,7 @@ import Transformers
       (llama, .int8, .int8), (qwen, .f32, .f32), (qwen, .bf16, .bf16), (qwen, .f32, .int8),
       (kQuants, .lean, .f16), (kQuants, .int8, .f16),
     ]
-    return onCPU.map { ($0, .cpu, $1, $2) } + BackendPlace.all.dropFirst().map { (llama, $0, .lean, .f16) }
+    return onCPU.map { ($0, .cpu, $1, $2) } + BackendPlace.openCL.map { (llama, $0, .lean, .f16) }
   }()
 
   static let grammar = #"""

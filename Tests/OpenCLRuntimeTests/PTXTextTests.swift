@@ -6,9 +6,11 @@ import Testing
 
 /// Programs for `sm_90a` made of PTX for `sm_90`, on what clang makes of such kernels (Tests/Fixtures/ptx).
 @Suite struct PTXTextTests {
-  private static func loop() throws -> PTXText {
+  private static func loop() throws -> PTXText { try fixture("loop") }
+
+  private static func fixture(_ name: String) throws -> PTXText {
     let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-      .appending(path: "../Fixtures/ptx/loop.ptx")
+      .appending(path: "../Fixtures/ptx/\(name).ptx")
     return try PTXText(binary: Array(Data(contentsOf: file)) + [0, 1, 2])
   }
 
@@ -28,24 +30,57 @@ import Testing
     return PTXText(lines.joined(separator: "\n"))
   }
 
+  /// Holds the lines that differ to those that are to, and counts them.
+  private func changes(_ before: PTXText, _ after: PTXText) -> [String: Int] {
+    #expect(before.target == "sm_90" && after.target == "sm_90a")
+    let (old, new) = (before.text.split(separator: "\n"), after.text.split(separator: "\n"))
+    #expect(old.count == new.count)
+    let kinds = ["mma_async", "wait_group", "mbarrier.init.", "cp.async.bulk", "try_wait", "fence.proxy"]
+    var counts: [String: Int] = [:]
+    for (old, new) in zip(old, new) where old != new {
+      if old.contains("/*sm_90a ") {
+        #expect(!new.contains("/*") && !new.contains("*/"))
+        #expect(old.contains("/*sm_90a \(new.trimmingCharacters(in: .whitespaces)) */"))
+        counts[kinds.first { new.contains($0) } ?? "other", default: 0] += 1
+      } else {
+        counts[String(new), default: 0] += 1
+      }
+    }
+    return counts
+  }
+
   @Test func commentsBecomeInstructionsAndNothingElseChanges() throws {
     let before = try Self.loop()
     let after = try before.withInstructionsOfSM90a()
-    #expect(before.target == "sm_90" && after.target == "sm_90a")
-    let pairs = zip(before.text.split(separator: "\n"), after.text.split(separator: "\n"))
-    var kinds: [String: Int] = [:]
-    for (old, new) in pairs where old != new {
-      if old.contains("/*sm_90a ") {
-        #expect(!new.contains("/*") && !new.contains("*/"))
-        #expect(old.contains(new.trimmingCharacters(in: .whitespaces)))
-        kinds[new.contains("mma_async") ? "product" : "wait", default: 0] += 1
-      } else {
-        kinds[String(new), default: 0] += 1
+    #expect(
+      changes(before, after) == ["mma_async": 2, "wait_group": 3, ".version 8.0": 1, ".target sm_90a": 1])
+    #expect(after.text.split(separator: "wgmma.mma_async").count == 5, "two instructions a product")
+  }
+
+  /// The kernel that the host rewrites, with every number of warpgroups that a table may ask for.
+  @Test(arguments: KernelFeatures.WarpgroupInstructions.groupSizes)
+  func theProductIsTakenAndATouchedSumInItIsNot(_ warpgroups: Int) throws {
+    let before = try Self.fixture("product_wgmma-\(warpgroups)")
+    let roundsUp = before.text.contains(", \(64 * warpgroups - 1);\n\tshr.u32")
+    #expect(roundsUp, "rows of a group")
+    let after = try before.withInstructionsOfSM90a()
+    // Four spans of the loop's body, three copies before it, five barriers.
+    #expect(
+      changes(before, after) == [
+        "mma_async": 4, "wait_group": 5, "cp.async.bulk": 7, "try_wait": 4, "mbarrier.init.": 5,
+        "fence.proxy": 1, ".version 8.0": 1, ".target sm_90a": 1,
+      ])
+    #expect(after.text.split(separator: "wgmma.mma_async").count == 9, "two instructions a product")
+    let sums = try #require(before.text.firstRange(of: "bf16.bf16 {"))
+    let registers = before.text[sums.upperBound...].prefix { $0 != "}" }.split(separator: ",")
+    #expect(registers.count == 64)
+    for register in [registers[0], registers[63]] {
+      let touch = "\tadd.f32 \t%f1, %f1, \(register);"
+      for last in [false, true] {
+        let touched = try inserting(touch, after: "wait_group.sync.aligned 1", in: before, last: last)
+        #expect(refusal(touched)?.contains(touch) == true)
       }
     }
-    #expect(kinds == ["product": 2, "wait": 3, ".version 8.0": 1, ".target sm_90a": 1])
-    #expect(after.text.split(separator: "wgmma.mma_async").count == 5, "two instructions a product")
-    #expect(before.text.split(separator: "\n").count == after.text.split(separator: "\n").count)
   }
 
   @Test func aZeroByteAtTheEndStaysWhereThereWasOne() throws {
@@ -99,9 +134,10 @@ import Testing
     _ = try context.makeProgram(name: "scale", source: TestKernels.scale)
   }
 
-  /// The probe's product, by emulated instructions.
-  @Test func theProbesProductIsWhatItExpects() throws {
+  /// The probe's products, by emulated instructions.
+  @Test(arguments: KernelFeatures.WarpgroupInstructions.groupSizes)
+  func theProbesProductIsWhatItExpects(_ warpgroups: Int) throws {
     let context = try OpenCLContext(device: OpenCLPlatforms.devices()[0])
-    #expect(try DeviceProbe.multipliesOnWarpgroups(context, .emulated))
+    #expect(try DeviceProbe.multipliesOnWarpgroups(context, .emulated, warpgroups))
   }
 }

@@ -1,5 +1,4 @@
 import Basics
-import OpenCLBackend
 import Tensors
 import TestSupport
 import Testing
@@ -61,9 +60,9 @@ extension Operations {
 
   /// Matrices stacked in one product on a device: those of one type share a buffer where they fill whole panels.
   @Suite struct StackedMatrixTests {
-    @Test(arguments: BackendUnderTest.modes)
+    @Test(arguments: BackendUnderTest.openCLModes)
     func aStackGivesTheBitsOfItsParts(_ under: (BackendUnderTest, ComputeMode)) throws {
-      guard let backend = try under.0.backend as? OpenCLBackend else { return }
+      let backend = try under.0.backend
       let width = 256
       // Whole panels, then a part of one; another type; a part of a panel before the next.
       let stacks: [[(DType, Int)]] = [

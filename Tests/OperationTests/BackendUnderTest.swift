@@ -29,15 +29,16 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
 
   /// The Float64 reference itself, the CPU backend with one and two threads, every OpenCL device, the first of them
   /// with the kernels of the other class, and CPU devices that have subgroups with GPU-class kernels that use them.
-  static let all: [BackendUnderTest] =
-    [
-      BackendUnderTest("reference", codedCache: true) { ReferenceBackend() },
-      BackendUnderTest("CPU, 1 thread", codedCache: true) { try CPUBackend(threads: 1) },
-      BackendUnderTest("CPU, 2 threads", codedCache: true) { try CPUBackend(threads: 2) },
-    ] + openCL
+  static let all: [BackendUnderTest] = native + openCL
 
-  /// Every OpenCL device; where none is found, one entry whose tests all fail.
-  private static var openCL: [BackendUnderTest] {
+  private static let native = [
+    BackendUnderTest("reference", codedCache: true) { ReferenceBackend() },
+    BackendUnderTest("CPU, 1 thread", codedCache: true) { try CPUBackend(threads: 1) },
+    BackendUnderTest("CPU, 2 threads", codedCache: true) { try CPUBackend(threads: 2) },
+  ]
+
+  /// Those of ``all`` that are OpenCL's; where no device is found, one entry whose tests all fail.
+  static let openCL: [BackendUnderTest] = {
     do {
       let devices = try OpenCLPlatforms.devices()
       let first = devices[0]
@@ -58,7 +59,7 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
     } catch {
       return [BackendUnderTest("OpenCL, no device", codedCache: false) { throw error }]
     }
-  }
+  }()
 
   /// The first OpenCL device with NVIDIA's instructions of a warp in plain OpenCL C.
   static let emulatedWarps = BackendUnderTest("OpenCL 0, emulated warp instructions", codedCache: false) {
@@ -72,16 +73,22 @@ struct BackendUnderTest: Sendable, CustomTestStringConvertible {
     all.flatMap { backend in backend.cacheTypes.map { (backend, $0) } } + [(emulatedWarps, .f16)]
 
   /// All of them in every mode.
-  static let modes: [(BackendUnderTest, ComputeMode)] = all.flatMap { backend in
-    [ComputeMode.f32, .bf16, .lean, .int8].map { (backend, $0) }
+  static let modes: [(BackendUnderTest, ComputeMode)] = modes(of: all)
+
+  /// Those of ``modes`` that are OpenCL's.
+  static let openCLModes: [(BackendUnderTest, ComputeMode)] = modes(of: openCL)
+
+  private static func modes(of backends: [BackendUnderTest]) -> [(BackendUnderTest, ComputeMode)] {
+    backends.flatMap { backend in [ComputeMode.f32, .bf16, .lean, .int8].map { (backend, $0) } }
   }
 
   /// All of them in every mode with every type of weights; OpenCL requantises to int8 from decoded values that the
   /// other modes test, so a plain type and one of each kind of block are enough there.
-  static let modesAndTypes: [(BackendUnderTest, ComputeMode, DType)] = modes.flatMap { backend, mode in
-    let few = mode == .int8 && backend.testDescription.hasPrefix("OpenCL")
-    return (few ? [.f16, .q5_1, .q6_K] : TestWeight.dtypes).map { (backend, mode, $0) }
-  }
+  static let modesAndTypes: [(BackendUnderTest, ComputeMode, DType)] =
+    modes(of: native).flatMap { backend, mode in TestWeight.dtypes.map { (backend, mode, $0) } }
+    + openCLModes.flatMap { backend, mode in
+      (mode == .int8 ? [.f16, .q5_1, .q6_K] : TestWeight.dtypes).map { (backend, mode, $0) }
+    }
 }
 
 extension Backend {

@@ -26,10 +26,7 @@ extension Operations {
       Case(dtypes: [.bf16, .q8_0, .f16], width: 416, rows: [1, 3, 17, 66], fine: [false, true, true]),
     ]
 
-    static let backends: [BackendUnderTest] =
-      BackendUnderTest.all.filter { $0.testDescription.hasPrefix("OpenCL") } + [
-        BackendUnderTest.emulatedWarps
-      ]
+    static let backends: [BackendUnderTest] = BackendUnderTest.openCL + [.emulatedWarps]
 
     @Test(arguments: backends, cases)
     func productsHaveTheBitsOfTheCPUBackend(_ place: BackendUnderTest, _ sizes: Case) throws {

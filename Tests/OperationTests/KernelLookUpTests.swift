@@ -1,3 +1,4 @@
+import Basics
 import Kernels
 import OpenCLRuntime
 import Testing
@@ -54,6 +55,22 @@ extension Operations {
       // A name that the source does not have is refused after one that it has was found.
       #expect(throws: (any Error).self) { try library.kernel(.embedding, "embedding_sum", format(1)) }
       #expect(try library.kernel(.embedding, "embedding", format(1)) === kernel)
+    }
+
+    /// What asks for `wgmma` is a table, so the table is what to change where a driver refuses it.
+    @Test func aRefusedProgramOfSM90aNamesTheParameterThatAsksForIt() throws {
+      let backend = try OpenCLBackend(
+        device: OpenCLPlatforms.devices()[0], family: .gpu,
+        features: KernelFeatures(warpgroupInstructions: .emulated))
+      let refused = #expect(throws: RetortError.self) {
+        try backend.library.kernel(.productWGMMA, "product_wgmma", "-DWARPGROUPS=none ")
+      }
+      #expect(refused?.code == .kernelBuildFailed && refused?.message.contains("none") == true)
+      #expect(refused?.remedy.contains("WGMMA to 0 for product_wgmma_choice.nvidia") == true)
+      let other = #expect(throws: RetortError.self) {
+        try backend.library.kernel(.packWGMMA, "product_wgmma_left", "-DWARP_EMULATED=1 -Dlane=+ ")
+      }
+      #expect(other?.code == .kernelBuildFailed && other?.remedy.contains("WGMMA") == false)
     }
 
     @Test(arguments: KernelFamily.allCases) func aChangedTuningIsHonoured(_ family: KernelFamily) throws {

@@ -6,7 +6,7 @@ import Testing
 
 extension Operations.ProductTests {
   /// Every OpenCL device, and both classes of kernels.
-  static let devices = BackendUnderTest.trainers.filter { $0.testDescription.hasPrefix("OpenCL") }
+  static let devices = BackendUnderTest.openCL
 
   @Test(arguments: devices, cases)
   func devicesMultiplyLikeTheReference(_ device: BackendUnderTest, _ size: Case) throws {
@@ -38,7 +38,7 @@ extension Operations.ProductTests {
   }
 
   @Test func bothClassesOfKernelsGiveTheSameBits() throws {
-    let backends = try Self.devices.map { try $0.trainer }.filter { $0 is OpenCLBackend }
+    let backends = try Self.devices.map { try $0.trainer }
     #expect(backends.count > 1)
     for size in Self.cases {
       for transposed in Self.transpositions {

@@ -16,19 +16,21 @@ public struct BackendPlace: Sendable, CustomTestStringConvertible {
 
   public static let cpu = BackendPlace(testDescription: "CPU") { try CPUBackend(threads: 2) }
 
-  /// The CPU and every OpenCL device; where none is found, one entry whose tests all fail.
-  public static let all: [BackendPlace] = {
+  /// Every OpenCL device; where none is found, one entry whose tests all fail.
+  public static let openCL: [BackendPlace] = {
     do {
-      return [cpu]
-        + (try OpenCLPlatforms.devices().enumerated().map { index, device in
-          BackendPlace(testDescription: "OpenCL \(index), \(device.name)") {
-            try OpenCLBackend(device: device)
-          }
-        })
+      return try OpenCLPlatforms.devices().enumerated().map { index, device in
+        BackendPlace(testDescription: "OpenCL \(index), \(device.name)") {
+          try OpenCLBackend(device: device)
+        }
+      }
     } catch {
-      return [cpu, BackendPlace(testDescription: "OpenCL, no device") { throw error }]
+      return [BackendPlace(testDescription: "OpenCL, no device") { throw error }]
     }
   }()
+
+  /// The CPU and ``openCL``.
+  public static let all: [BackendPlace] = [cpu] + openCL
 
   /// All of them, and the first OpenCL device with the kernels of the other class.
   public static let allFamilies: [BackendPlace] =

@@ -15,6 +15,17 @@ public struct EncoderAttention: Operation {
       self.output = output
       self.logSumExp = logSumExp
     }
+
+    /// ``logSumExp`` where it was asked for.
+    ///
+    /// - Throws: `deviceFailure` where the operation did not give it.
+    public func requireLogSumExp() throws -> Tensor {
+      guard let logSumExp else {
+        throw RetortError(
+          .deviceFailure, "attention gave no log of sums", remedy: "Report this: the operation is wrong.")
+      }
+      return logSumExp
+    }
   }
 
   public static let name = "encoder_attention"
@@ -126,10 +137,10 @@ extension Tape {
       query: query, key: key, value: value, heads: heads, scale: scale, causal: causal,
       precision: precision, wantsLogSumExp: true, batch)
     return record(forward.output, from: [joint]) { [self] g in
-      guard let logSumExp = forward.logSumExp else { return }
       let gradient = try backend.encoderAttentionGradient(
-        g, query: query, key: key, value: value, output: forward.output, logSumExp: logSumExp, heads: heads,
-        scale: scale, causal: causal, precision: precision, batch)
+        g, query: query, key: key, value: value, output: forward.output,
+        logSumExp: forward.requireLogSumExp(), heads: heads, scale: scale, causal: causal,
+        precision: precision, batch)
       try add(gradient, to: joint)
     }
   }
