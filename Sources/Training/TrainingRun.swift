@@ -214,7 +214,7 @@ final class TrainingRun {
       .jobConflict, "the run began with other settings: \(list.joined(separator: "; "))",
       file: checkpoint.path,
       remedy: "Resume with the settings that the run began with, or give this run another folder."
-        + (isTuned ? " \(TrainingOptions.kernelParameters) come from the device and what 'retort tune' found." : "")
+        + (isTuned ? " \(TrainingOptions.kernelParameters): of the device and what 'retort tune' found." : "")
     )
   }
 }

@@ -131,9 +131,10 @@ public struct Tuning: Sendable {
   public func caution(_ family: KernelFamily, _ features: KernelFeatures) throws -> String? {
     let idle = try changedBits { $0.family == family && !$0.runs(family, features) }
     guard !idle.isEmpty else { return nil }
-    return "a table of launch parameters asks for what this device has not been seen to run, and it stays off: "
-      + idle.joined(separator: ", ")
-      + ". 'retort devices --probe' tries it and prints the driver's answer; where that is no, delete the entry."
+    return
+      "a table of launch parameters asks for what this device has not been seen to run, and it stays off: "
+      + idle.joined(separator: ", ") + ". 'retort devices --probe' tries it and prints the driver's answer; "
+      + "where that is no, delete the entry."
   }
 
   private func changedBits(where isMeant: (TunableKernel) -> Bool) throws -> [String] {
