@@ -98,8 +98,13 @@ extension OpenCLBackend {
         return values[index / 32 * 32 + term / 4 * 16 + term % 4 / 2 * 8 + lane * 2 + term % 2]
       }
     }
-    let results = try [(values, true), (placed, false)].map { operands, onWarpgroups in
-      let tensors = try operands.map { try upload($0, shape: [rows, terms]) }
+    return try warpgroupsMultiply(values, asWarps: placed, terms: terms)
+  }
+
+  /// Whether `wgmma` multiplies two operands, [rows, terms], to the bits that `mma.sync` makes of two others.
+  func warpgroupsMultiply(_ operands: [[Float]], asWarps others: [[Float]], terms: Int) throws -> Bool {
+    let results = try [(operands, true), (others, false)].map { operands, onWarpgroups in
+      let tensors = try operands.map { try upload($0, shape: [$0.count / terms, terms]) }
       return try read(
         product(
           tensors[0], transposeA: false, tensors[1], transposeB: true, bias: nil, addTo: nil,
