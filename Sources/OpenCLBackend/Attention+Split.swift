@@ -73,8 +73,7 @@ extension OpenCLBackend {
         .attention, name,
         common + tileOptions + "-DKV_HALF=\(spec.dtype == .f16 ? 1 : 0) ")
     case .tensorCores:
-      let emulated: KernelOptions = features.warpInstructions == .emulated ? "-DWARP_EMULATED " : ""
-      return try library.kernel(.attentionMMA, name, common + emulated)
+      return try library.kernel(.attentionMMA, name, common + warpOptions)
     }
   }
 }

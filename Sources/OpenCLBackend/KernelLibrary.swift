@@ -88,7 +88,7 @@ final class KernelLibrary: Sendable {
     do {
       return try context.makeProgram(
         name: source.name, source: source.programText,
-        options: "-cl-std=CL1.2 " + deviceOptions + (source.needsSM90a ? warpgroups.buildOptions : "")
+        options: "-cl-std=CL1.2 " + deviceOptions + warpgroups.buildOptions(for: source)
           + (source.roundsDivision && context.device.roundsDivision
             ? "-cl-fp32-correctly-rounded-divide-sqrt " : "") + options,
         rewrites: source.needsSM90a && warpgroups == .rewritten)

@@ -73,16 +73,16 @@ extension OpenCLBackend {
       try context.launch(
         kernel, arguments, and: common, global: (groups * shape.items, 1, 1), local: (shape.items, 1, 1))
     } else {
-      let shapeClass = Int8WarpClass.index(
+      let isLarge = MatMulWarpClass.isLarge(
         rows: rows, columns: segment.columns, largeFrom: tuned.warps.matmulLargeFrom)
-      let shape = tuned.warps.int8Tiles[shapeClass]
+      let shape = tuned.warps.int8Tiles[isLarge ? 1 : 0]
       let kernel = try library.kernel(
         .matmulMMAInt8, "matmul_mma_int8", warpOptions + shape.options + "-DPART=1 ")
       let groups = shape.groups(rows: rows, columns: segment.columns)
       for pass in 0..<segment.passes {
         try context.launch(
           kernel, arguments + [.uint("first_step", UInt32(pass * ((width + 63) / 64)))], and: common,
-          global: (groups * shape.items, 1, 1), local: (shape.items, 1, 1))
+          global: (groups.across * groups.down * shape.items, 1, 1), local: (shape.items, 1, 1))
       }
     }
   }

@@ -8,18 +8,11 @@ enum Int8WarpClass {
   static let rows = ["few", "some"]
   /// More rows: in tiles.
   static let tiles = ["medium", "large"]
-
-  /// The place in `tiles`.
-  ///
-  /// - Parameter largeFrom: as for ``MatMulWarpClass``.
-  static func index(rows: Int, columns: Int, largeFrom: Int) -> Int {
-    ((columns + 127) / 128) * ((rows + 255) / 256) >= largeFrom ? 1 : 0
-  }
 }
 
 /// The tiles of `matmul_mma_int8` (matmul_mma_int8.opencl).
-struct Int8WarpTiles {
-  static let columns = 128
+struct Int8WarpTiles: ResultTiles {
+  let columns = 128
   let rows: Int
   let items: Int
   let localBytes: Int
@@ -28,12 +21,8 @@ struct Int8WarpTiles {
   init(_ tuned: KernelParameters) {
     rows = tuned["WARP_ROWS"] * tuned["WARPS_X"]
     items = 64 * tuned["WARPS_X"]
-    localBytes = tuned["STAGES"] * (Self.columns + rows) * 68
+    localBytes = tuned["STAGES"] * (columns + rows) * 68
     options = tuned.options
-  }
-
-  func groups(rows: Int, columns: Int) -> Int {
-    ((columns + Self.columns - 1) / Self.columns) * ((rows + self.rows - 1) / self.rows)
   }
 }
 

@@ -19,15 +19,19 @@ enum MatMulWarpClass {
 
   /// The place in `tiles`.
   ///
-  /// - Parameter largeFrom: pieces of 256 rows by 128 columns from which on a result is large.
+  /// - Parameter largeFrom: as for ``isLarge(rows:columns:largeFrom:)``.
   static func index(rows: Int, columns: Int, largeFrom: Int, _ format: WeightFormat) -> Int {
-    let pieces = ((columns + 127) / 128) * ((rows + 255) / 256)
-    return (format.isQuantized ? 2 : 0) + (pieces >= largeFrom ? 1 : 0)
+    (format.isQuantized ? 2 : 0) + (isLarge(rows: rows, columns: columns, largeFrom: largeFrom) ? 1 : 0)
+  }
+
+  /// - Parameter largeFrom: pieces of 256 rows by 128 columns from which on a result is large.
+  static func isLarge(rows: Int, columns: Int, largeFrom: Int) -> Bool {
+    ((columns + 127) / 128) * ((rows + 255) / 256) >= largeFrom
   }
 }
 
 /// The tiles of `matmul_mma` (matmul_mma.opencl).
-struct MatMulWarpTiles {
+struct MatMulWarpTiles: ResultTiles {
   let columns: Int
   let rows: Int
   let items: Int
@@ -40,10 +44,6 @@ struct MatMulWarpTiles {
     items = 32 * tuned["WARPS_N"] * tuned["WARPS_X"]
     localBytes = tuned["STAGES"] * (columns + rows) * 64
     options = tuned.options
-  }
-
-  func groups(rows: Int, columns: Int) -> Int {
-    ((columns + self.columns - 1) / self.columns) * ((rows + self.rows - 1) / self.rows)
   }
 }
 
@@ -156,7 +156,7 @@ extension OpenCLBackend {
       try context.launch(
         try warpKernel("matmul_mma", part: 2, segment.format, alignment + tiles.options), arguments,
         and: common,
-        global: (groups * tiles.items, 1, 1), local: (tiles.items, 1, 1))
+        global: (groups.across * groups.down * tiles.items, 1, 1), local: (tiles.items, 1, 1))
     }
   }
 }

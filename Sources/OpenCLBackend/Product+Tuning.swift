@@ -99,7 +99,7 @@ extension TunableKernel {
     _ backend: OpenCLBackend, _ m: Int, _ columns: [Int], _ k: Int, onWarpgroups: Bool? = nil
   ) throws -> TuningTrial {
     let a = try TrialInputs.matrix(backend, m, k, seed: 15)
-    let turned = try TrialInputs.matrix(backend, k, m, seed: 16)
+    let transposed = try TrialInputs.matrix(backend, k, m, seed: 16)
     let operands = try columns.map {
       (try TrialInputs.matrix(backend, $0, k, seed: 17), try TrialInputs.matrix(backend, k, $0, seed: 18))
     }
@@ -117,7 +117,7 @@ extension TunableKernel {
           a, transposeA: false, b, transposeB: true, bias: nil, addTo: nil, precision: .bf16,
           onWarpgroups: groups)
         return try backend.product(
-          turned, transposeA: true, d, transposeB: false, bias: nil, addTo: y, precision: .bf16,
+          transposed, transposeA: true, d, transposeB: false, bias: nil, addTo: y, precision: .bf16,
           onWarpgroups: groups)
       }
       return results[0]

@@ -4,7 +4,7 @@ import OpenCLRuntime
 import Tensors
 
 /// Launch shapes of training's tensor-core products (product_mma.opencl); none of them changes a result.
-struct ProductWarpTiles {
+struct ProductWarpTiles: ResultTiles {
   static let classes = ["medium", "large"]
 
   let rows: Int
@@ -27,10 +27,6 @@ struct ProductWarpTiles {
   /// - Parameter largeFrom: pieces of 128 × 128 elements from which on a result is large.
   static func index(rows: Int, columns: Int, largeFrom: Int) -> Int {
     ((columns + 127) / 128) * ((rows + 127) / 128) >= largeFrom ? 1 : 0
-  }
-
-  func groups(rows: Int, columns: Int) -> (across: Int, down: Int) {
-    ((columns + self.columns - 1) / self.columns, (rows + self.rows - 1) / self.rows)
   }
 }
 

@@ -4,9 +4,8 @@ import OpenCLRuntime
 import Tensors
 
 /// Launch shapes of training's products on Hopper's warpgroups (product_wgmma.opencl); none of them changes a result.
-struct ProductWarpgroupTiles {
-  static let columns = 128
-
+struct ProductWarpgroupTiles: ResultTiles {
+  let columns = WarpgroupOperand.right.rows
   let rows: Int
   let items: Int
   let options: KernelOptions
@@ -15,10 +14,6 @@ struct ProductWarpgroupTiles {
     rows = 64 * tuned["WARPGROUPS"]
     items = 128 * tuned["WARPGROUPS"]
     options = tuned.options
-  }
-
-  func groups(rows: Int, columns: Int) -> Int {
-    ((columns + Self.columns - 1) / Self.columns) * ((rows + self.rows - 1) / self.rows)
   }
 }
 
@@ -35,27 +30,14 @@ extension OpenCLBackend {
   /// Whether products in bfloat16 can run on warpgroups.
   public var canMultiplyOnWarpgroups: Bool { family == .gpu && features.warpgroupInstructions != .none }
 
-  /// An operand in bfloat16 in the order of product_wgmma's reads.
-  ///
-  /// - Parameters:
-  ///   - turned: whether rows lie along neighbouring addresses.
-  ///   - tile: rows of a tile, 16 or 128, which has `pieces` of 16 bytes for a span of 32 terms.
+  /// - Parameter transposed: whether rows lie along neighbouring addresses.
   private func packed(
-    _ kernel: StaticString, _ view: FloatView, turned: Bool, rows: Int, terms: Int, spans: Int, tile: Int,
-    pieces: Int
+    _ operand: WarpgroupOperand, _ view: FloatView, transposed: Bool, rows: Int, terms: Int
   ) throws -> OpenCLBuffer {
-    let tiles = (rows + tile - 1) / tile
-    let buffer = try context.makeBuffer(byteCount: max(1, tiles * spans * pieces) * 16)
-    guard spans > 0 else { return buffer }
-    let emulation: KernelOptions = features.warpgroupInstructions == .emulated ? "-DWARP_EMULATED=1 " : ""
-    try context.launch(
-      try library.kernel(.packWGMMA, kernel, emulation),
-      [
-        .buffer("x", view.buffer), .uint("offset", view.offset),
-        .uint("row_step", turned ? 1 : view.stride), .uint("term", turned ? view.stride : 1),
-        .buffer("packed", buffer), .uint("rows", UInt32(rows)), .uint("K", UInt32(terms)),
-      ], global: (pieces * spans, tiles, 1), local: nil, inParts: true)
-    return buffer
+    try operand.pack(
+      view.buffer, offset: view.offset, rowStep: transposed ? 1 : view.stride,
+      term: transposed ? view.stride : 1, rows: rows, terms: terms, in: context
+    ) { try library.kernel(.packWGMMA, operand.kernel, "") }
   }
 
   /// - Parameter result: the kernel's arguments from the bias to the extents.
@@ -64,19 +46,16 @@ extension OpenCLBackend {
     _ result: [KernelArgument]
   ) throws {
     let (m, n, k) = (operation.m, operation.n, operation.k)
-    let spans = (k + 127) / 128 * 4
-    let left = try packed(
-      "product_wgmma_left", a, turned: transposeA, rows: m, terms: k, spans: spans, tile: 16, pieces: 64)
-    let right = try packed(
-      "product_wgmma_right", b, turned: !transposeB, rows: n, terms: k, spans: spans,
-      tile: ProductWarpgroupTiles.columns, pieces: 512)
+    let left = try packed(.left, a, transposed: transposeA, rows: m, terms: k)
+    let right = try packed(.right, b, transposed: !transposeB, rows: n, terms: k)
     let tiles = tuned.warps.productGroups[
       ProductWarpTiles.index(rows: m, columns: n, largeFrom: tuned.warps.productLargeFrom)]
+    let groups = tiles.groups(rows: m, columns: n)
     try context.launch(
       try library.kernel(.productWGMMA, "product_wgmma", tiles.options),
       [.buffer("left", left), .buffer("right", right)],
-      and: result + [.uint("spans", UInt32(spans))],
-      global: (tiles.groups(rows: m, columns: n) * tiles.items, 1, 1), local: (tiles.items, 1, 1))
+      and: result + [.uint("spans", UInt32(WarpgroupOperand.spans(terms: k)))],
+      global: (groups.across * groups.down * tiles.items, 1, 1), local: (tiles.items, 1, 1))
   }
 
   /// Whether `wgmma` gives the bits of `mma.sync` for the same terms in the same places of an instruction. Nothing
@@ -98,8 +77,13 @@ extension OpenCLBackend {
         return values[index / 32 * 32 + term / 4 * 16 + term % 4 / 2 * 8 + lane * 2 + term % 2]
       }
     }
-    let results = try [(values, true), (placed, false)].map { operands, onWarpgroups in
-      let tensors = try operands.map { try upload($0, shape: [rows, terms]) }
+    return try warpgroupsMultiply(values, asWarps: placed, terms: terms)
+  }
+
+  /// Whether `wgmma` multiplies two operands, [rows, terms], to the bits that `mma.sync` makes of two others.
+  func warpgroupsMultiply(_ operands: [[Float]], asWarps others: [[Float]], terms: Int) throws -> Bool {
+    let results = try [(operands, true), (others, false)].map { operands, onWarpgroups in
+      let tensors = try operands.map { try upload($0, shape: [$0.count / terms, terms]) }
       return try read(
         product(
           tensors[0], transposeA: false, tensors[1], transposeB: true, bias: nil, addTo: nil,

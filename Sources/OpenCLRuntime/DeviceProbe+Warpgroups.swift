@@ -39,15 +39,13 @@ extension DeviceProbe {
     let sums = (0..<13 * 17).map { pair in
       (0..<k).reduce(Float(0)) { $0 + a[pair / 17 * k + $1] * b[pair % 17 * k + $1] }
     }
-    let spans = (k + 127) / 128 * 4
-    let left = try packed("product_wgmma_left", context, way, a, rows: m, k, tile: 16, pieces: 64 * spans)
-    let right = try packed("product_wgmma_right", context, way, b, rows: n, k, tile: 128, pieces: 512 * spans)
+    let spans = WarpgroupOperand.spans(terms: k)
+    let left = try packed(.left, context, way, a, rows: m, terms: k)
+    let right = try packed(.right, context, way, b, rows: n, terms: k)
     let y = try context.makeBuffer(byteCount: m * n * 4)
     // Of a copy that never ends only results are missed, not the device.
-    let program = try context.makeProgram(
-      name: KernelSource.productWGMMA.name, source: KernelSource.productWGMMA.programText,
-      options: "-cl-std=CL1.2 -DWARPGROUPS=\(warpgroups) -DWARPGROUP_TRIES=100000 " + way.buildOptions,
-      rewrites: way == .rewritten)
+    let program = try makeProgram(
+      .productWGMMA, context, way, "-DWARPGROUPS=\(warpgroups) -DWARPGROUP_TRIES=100000 ")
     try context.launch(
       try program.kernel("product_wgmma"),
       [
@@ -61,22 +59,23 @@ extension DeviceProbe {
   }
 
   private static func packed(
-    _ kernel: String, _ context: OpenCLContext, _ way: KernelFeatures.WarpgroupInstructions,
-    _ values: [Float], rows: Int, _ k: Int, tile: Int, pieces: Int
+    _ operand: WarpgroupOperand, _ context: OpenCLContext, _ way: KernelFeatures.WarpgroupInstructions,
+    _ values: [Float], rows: Int, terms: Int
   ) throws -> OpenCLBuffer {
-    let tiles = (rows + tile - 1) / tile
     let x = try context.makeBuffer(byteCount: values.count * 4)
     try values.withUnsafeBytes { try context.write($0, to: x) }
-    let result = try context.makeBuffer(byteCount: tiles * pieces * 16)
-    let program = try context.makeProgram(
-      name: KernelSource.packWGMMA.name, source: KernelSource.packWGMMA.programText,
-      options: "-cl-std=CL1.2 " + (way == .emulated ? way.buildOptions : ""))
-    try context.launch(
-      try program.kernel(kernel),
-      [
-        .buffer("x", x), .uint("offset", 0), .uint("row_step", UInt32(k)), .uint("term", 1),
-        .buffer("packed", result), .uint("rows", UInt32(rows)), .uint("K", UInt32(k)),
-      ], global: (pieces, tiles, 1))
-    return result
+    return try operand.pack(x, rowStep: UInt32(terms), term: 1, rows: rows, terms: terms, in: context) {
+      try makeProgram(.packWGMMA, context, way).kernel(operand.kernel.description)
+    }
+  }
+
+  private static func makeProgram(
+    _ source: KernelSource, _ context: OpenCLContext, _ way: KernelFeatures.WarpgroupInstructions,
+    _ options: String = ""
+  ) throws -> OpenCLProgram {
+    try context.makeProgram(
+      name: source.name, source: source.programText,
+      options: "-cl-std=CL1.2 " + options + way.buildOptions(for: source),
+      rewrites: source.needsSM90a && way == .rewritten)
   }
 }

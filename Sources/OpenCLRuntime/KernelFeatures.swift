@@ -1,3 +1,5 @@
+import Kernels
+
 /// What kernel variants may use beyond core OpenCL C 1.2; each variant has a portable twin that needs none of it.
 public struct KernelFeatures: Sendable, Hashable, Codable {
   /// NVIDIA's instructions of a whole warp (`mma.sync`, `ldmatrix`, `cp.async`, shuffles).
@@ -22,12 +24,12 @@ public struct KernelFeatures: Sendable, Hashable, Codable {
     /// Warpgroups of a work-group that kernels may be built for; ``DeviceProbe/measure()`` tries them all.
     public static let groupSizes = [1, 2, 4]
 
-    /// What a program with such instructions is built with.
-    public var buildOptions: String {
+    /// What a program that ends with `source` is built with where such instructions are in it.
+    public func buildOptions(for source: KernelSource) -> String {
       switch self {
       case .none, .rewritten: ""
-      case .option: "-cl-nv-arch sm_90a -DWARPGROUP_DIRECT=1 "
-      case .emulated: "-DWARP_EMULATED=1 "
+      case .option: source.needsSM90a ? "-cl-nv-arch sm_90a -DWARPGROUP_DIRECT=1 " : ""
+      case .emulated: source.base.contains(.warpgroup) ? "-DWARP_EMULATED=1 " : ""
       }
     }
   }

@@ -68,7 +68,7 @@ extension Operations {
       #expect(refused?.code == .kernelBuildFailed && refused?.message.contains("none") == true)
       #expect(refused?.remedy.contains("WGMMA to 0 for product_wgmma_choice.nvidia") == true)
       let other = #expect(throws: RetortError.self) {
-        try backend.library.kernel(.packWGMMA, "product_wgmma_left", "-DWARP_EMULATED=1 -Dlane=+ ")
+        try backend.library.kernel(.packWGMMA, "product_wgmma_left", "-Dlane=+ ")
       }
       #expect(other?.code == .kernelBuildFailed && other?.remedy.contains("WGMMA") == false)
     }

@@ -1,9 +1,10 @@
 import Basics
-import OpenCLBackend
 import OpenCLRuntime
 import Tensors
 import TestSupport
 import Testing
+
+@testable import OpenCLBackend
 
 extension Operations.ProductTests {
   /// Training's products on tensor cores: as they are where the device has them, elsewhere emulated.
@@ -121,6 +122,9 @@ extension Operations.ProductTests {
         device: OpenCLPlatforms.devices()[0], family: .gpu,
         features: KernelFeatures(warpInstructions: .emulated, warpgroupInstructions: .emulated))
       #expect(try backend.warpgroupsAddAsWarps())
+      // In the same places of a row the terms are added in two orders.
+      let values = [21, 22].map { TrialInputs.floats(128 * 512, seed: $0) }
+      #expect(try !backend.warpgroupsMultiply(values, asWarps: values, terms: 512))
       let plain = try OpenCLBackend(
         device: OpenCLPlatforms.devices()[0], family: .gpu, features: .portable)
       let error = #expect(throws: RetortError.self) { try plain.warpgroupsAddAsWarps() }
