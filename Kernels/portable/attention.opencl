@@ -35,10 +35,13 @@
 #endif
 
 #if KV_HALF
-// Infinities would poison the sums of rows that may not see them.
-#define store_stored(x, i, p) vstore_half_rte(fmin(fmax(x, -65504.0f), 65504.0f), i, (global half *)(p))
+// Infinities would poison the sums of rows that may not see them, and so would values that are not numbers; such a key
+// stays one, since it reaches only the scores of rows that see it.
+#define store_key(x, i, p) vstore_half_rte(fabs(x) > 65504.0f ? copysign(65504.0f, x) : x, i, (global half *)(p))
+#define store_value(x, i, p) vstore_half_rte(fmin(fmax(x, -65504.0f), 65504.0f), i, (global half *)(p))
 #else
-#define store_stored(x, i, p) (p)[i] = (x)
+#define store_key(x, i, p) (p)[i] = (x)
+#define store_value(x, i, p) (p)[i] = (x)
 #endif
 
 // The tokens `first` to `first` + KEYS of a key head; zero from `end` on.
@@ -216,6 +219,6 @@ kernel void store_kv(global const float *key, uint key_offset, uint key_stride, 
   const size_t row = get_global_id(1);
   const uint block = (uint)slots[row] / BLOCK, token = (uint)slots[row] % BLOCK;
   const size_t at = (((size_t)block * kv_heads + head) * BLOCK + token) * DIM + column % DIM;
-  store_stored(key[key_offset + row * key_stride + column], at, keys);
-  store_stored(value[value_offset + row * value_row_stride + column], at, values);
+  store_key(key[key_offset + row * key_stride + column], at, keys);
+  store_value(value[value_offset + row * value_row_stride + column], at, values);
 }
