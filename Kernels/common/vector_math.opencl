@@ -161,19 +161,20 @@ real exp_real(real x) {
 }
 
 // Defines name(x) = 2^x for x up to 127, to 1.6e-7 of it, for a vector type: half of what exp_real takes. It is 0 below
-// 2^-125. A NaN stays one where its lowest nine bits are 0, as x86 makes them, and not on NVIDIA: there the caller's
-// other factors must keep it.
+// 2^-125; a NaN stays one, since the power of the whole part is a factor: added to the exponent's bits, it would make a
+// number of NVIDIA's NaNs, whose bits are all set. The low bits of the sum are the whole part + 126, the polynomial is
+// 2^(f + 1).
 #define DEFINE_POWER_OF_TWO(name, type, as_type, as_whole)                 \
   type name(type x) {                                                      \
-    const type shifted = x + (type)(12582912.0f);                          \
-    const type f = x - (shifted - (type)(12582912.0f));                    \
-    type p = (type)(1.326472731307149e-3f);                                \
-    p = fma(p, f, (type)(9.671512991189957e-3f));                          \
-    p = fma(p, f, (type)(5.550733581185341e-2f));                          \
-    p = fma(p, f, (type)(2.4022242426872253e-1f));                         \
-    p = fma(p, f, (type)(6.931470036506653e-1f));                          \
-    p = fma(p, f, (type)(1.0f));                                           \
-    p = as_type(as_whole(p) + (as_whole(shifted) << 23));                  \
+    const type shifted = x + (type)(12583038.0f);                          \
+    const type f = x - (shifted - (type)(12583038.0f));                    \
+    type p = (type)(2.652945462614298e-3f);                                \
+    p = fma(p, f, (type)(1.9343025982379914e-2f));                         \
+    p = fma(p, f, (type)(1.1101467162370682e-1f));                         \
+    p = fma(p, f, (type)(4.8044484853744507e-1f));                         \
+    p = fma(p, f, (type)(1.3862940073013306f));                            \
+    p = fma(p, f, (type)(2.0f));                                           \
+    p *= as_type(as_whole(shifted) << 23);                                 \
     return select(p, (type)(0.0f), x < (type)(-125.0f));                   \
   }
 DEFINE_POWER_OF_TWO(real_power_of_two, real, as_real, as_integer)

@@ -26,20 +26,19 @@
 #define DIM_PITCH (MAX_HEAD_DIM + 16)
 #define SPAN_PITCH (16 * SPAN_GROUPS + 16)
 
-// Infinities and NaNs among values would poison the sums of rows that may not see them, so store_kv bounds values. A
-// token's NaN stays among its keys: scores are chosen by what a row may see, so those that see it have a NaN.
+// Infinities and NaNs among values would poison the sums of rows that may not see them, so values are bounded. A NaN
+// among keys stays one: it reaches only the scores of rows that see it.
 #if KV_HALF
 typedef ushort stored;
-#define STORED_MAX 65504.0f
 #define load_stored(p) half_lanes(vload16(0, p))
-#define store_stored(x, i, p) vstore_half_rte(x, i, (global half *)(p))
+#define store_key(x, i, p) vstore_half_rte(fabs(x) > 65504.0f ? copysign(65504.0f, x) : x, i, (global half *)(p))
+#define store_value(x, i, p) vstore_half_rte(fmin(fmax(x, -65504.0f), 65504.0f), i, (global half *)(p))
 #else
 typedef float stored;
-#define STORED_MAX FLT_MAX
 #define load_stored(p) vload16(0, p)
-#define store_stored(x, i, p) (p)[i] = (x)
+#define store_key(x, i, p) (p)[i] = (x)
+#define store_value(x, i, p) (p)[i] = fmin(fmax(x, -FLT_MAX), FLT_MAX)
 #endif
-#define bounded(x) fmin(fmax(x, -STORED_MAX), STORED_MAX)
 
 #if LANES == 8
 #define EACH_OF_FEW(F) F(0) F(1) F(2)
@@ -116,15 +115,15 @@ typedef float stored;
 // error of 1.6e-7. Adding 1.5 · 2^23 rounds to a whole number, which some compilers spell out otherwise.
 float16 exp2_weight(float16 x) {
   x = x < (float16)(-124.0f) ? (float16)(-124.0f) : x;
-  const float16 shifted = x + (float16)(12582912.0f);
-  const float16 f = x - (shifted - (float16)(12582912.0f));
-  float16 p = (float16)(1.326472731307149e-3f);
-  p = fma(p, f, (float16)(9.671512991189957e-3f));
-  p = fma(p, f, (float16)(5.550733581185341e-2f));
-  p = fma(p, f, (float16)(2.402224242687225e-1f));
-  p = fma(p, f, (float16)(6.931470036506653e-1f));
-  p = fma(p, f, (float16)(1.0f));
-  return as_float16(as_int16(p) + (as_int16(shifted) << 23));
+  const float16 shifted = x + (float16)(12583038.0f);
+  const float16 f = x - (shifted - (float16)(12583038.0f));
+  float16 p = (float16)(2.652945462614298e-3f);
+  p = fma(p, f, (float16)(1.9343025982379914e-2f));
+  p = fma(p, f, (float16)(1.1101467162370682e-1f));
+  p = fma(p, f, (float16)(4.80444848537445e-1f));
+  p = fma(p, f, (float16)(1.3862940073013306f));
+  p = fma(p, f, (float16)(2.0f));
+  return p * as_float16(as_int16(shifted) << 23);
 }
 
 // The larger of each lane; a NaN in `x` is left out.
@@ -264,7 +263,7 @@ kernel void store_kv(global const float *key, uint key_offset, uint key_stride, 
   global stored *key_out = keys + ((at * key_groups + place / 16) * head_dim) * 16 + place % 16;
   global stored *value_out = values + (at * block_size + place) * value_stride;
   for (uint d = 0; d < head_dim; ++d) {
-    store_stored(isnan(k[d]) ? k[d] : bounded(k[d]), d * 16, key_out);
-    store_stored(bounded(v[d]), d, value_out);
+    store_key(k[d], d * 16, key_out);
+    store_value(v[d], d, value_out);
   }
 }

@@ -80,6 +80,9 @@ __attribute__((always_inline)) inline float power_of_two(float x) {
     }                                                                                                \
   }
 
+// ±65504 for what is beyond; a NaN stays one, of which fmin and fmax make a number.
+float half_range(float x) { return fabs(x) > 65504.0f ? copysign(65504.0f, x) : x; }
+
 // How a chunk and the chunks before it are weighted once they are put together.
 void weigh(float *highest, float *total, float chunk_highest, float chunk_total, float *before, float *now) {
   const float peak = fmax(*highest, chunk_highest);
@@ -118,9 +121,8 @@ kernel void attention(global const float *q, uint q_offset, uint q_stride, globa
         q + q_offset + (size_t)entry[0] * q_stride + (kv_head * group + index % group) * DIM + 2 * t;
     UNROLL for (uint k = 0; k < STEPS; ++k) {
       UNROLL for (uint e = 0; e < 2; ++e) {
-        const float low = fmin(fmax(from[16 * k + 8 * e], -65504.0f), 65504.0f);
-        const float high = fmin(fmax(from[16 * k + 8 * e + 1], -65504.0f), 65504.0f);
-        a[k][2 * e + h] = warp_pack_f16(low, high);
+        const float low = from[16 * k + 8 * e], high = from[16 * k + 8 * e + 1];
+        a[k][2 * e + h] = warp_pack_f16(half_range(low), half_range(high));
       }
     }
   }

@@ -34,16 +34,15 @@
 #define DIRECT 0
 #endif
 
-// Infinities and NaNs among values would poison the sums of rows that may not see them, so store_kv bounds values. A
-// token's NaN stays among its keys: scores are chosen by what a row may see, so those that see it have a NaN.
+// Infinities and NaNs among values would poison the sums of rows that may not see them, so values are bounded. A NaN
+// among keys stays one: it reaches only the scores of rows that see it.
 #if KV_HALF
-#define STORED_MAX 65504.0f
-#define store_stored(x, i, p) vstore_half_rte(x, i, (global half *)(p))
+#define store_key(x, i, p) vstore_half_rte(fabs(x) > 65504.0f ? copysign(65504.0f, x) : x, i, (global half *)(p))
+#define store_value(x, i, p) vstore_half_rte(fmin(fmax(x, -65504.0f), 65504.0f), i, (global half *)(p))
 #else
-#define STORED_MAX FLT_MAX
-#define store_stored(x, i, p) (p)[i] = (x)
+#define store_key(x, i, p) (p)[i] = (x)
+#define store_value(x, i, p) (p)[i] = fmin(fmax(x, -FLT_MAX), FLT_MAX)
 #endif
-#define bounded(x) fmin(fmax(x, -STORED_MAX), STORED_MAX)
 
 // The tokens `first` to `first` + KEYS of a key head; zero from `end` on.
 void fetch(piece stage[STAGE], global const stored *x, global const int *table, uint kv_heads, uint kv_head,
@@ -220,7 +219,6 @@ kernel void store_kv(global const float *key, uint key_offset, uint key_stride, 
   const size_t row = get_global_id(1);
   const uint block = (uint)slots[row] / BLOCK, token = (uint)slots[row] % BLOCK;
   const size_t at = (((size_t)block * kv_heads + head) * BLOCK + token) * DIM + column % DIM;
-  const float k = key[key_offset + row * key_stride + column];
-  store_stored(isnan(k) ? k : bounded(k), at, keys);
-  store_stored(bounded(value[value_offset + row * value_row_stride + column]), at, values);
+  store_key(key[key_offset + row * key_stride + column], at, keys);
+  store_value(value[value_offset + row * value_row_stride + column], at, values);
 }

@@ -17,8 +17,10 @@
 
 real gelu_slope(real v) {
 #if TANH
-  // σ(2z) + 2x σ(2z) (1 − σ(2z)) z', where e / (1 + e)² keeps the digits of 1 − σ; at ±10 the limits are reached.
-  const real b = fmin(fmax(v, splat(-10.0f)), splat(10.0f));
+  // σ(2z) + 2x σ(2z) (1 − σ(2z)) z', where e / (1 + e)² keeps the digits of 1 − σ; at ±10 the limits are reached
+  // (by select, since fmin and fmax make a number of what is none).
+  const real low = select(v, splat(-10.0f), v < splat(-10.0f));
+  const real b = select(low, splat(10.0f), low > splat(10.0f));
   const real z = splat(0.7978845608028654f) * fma(splat(0.044715f) * b * b, b, b);
   const real e = exp_real(splat(-2.0f) * z);
   const real s = splat(1.0f) / (splat(1.0f) + e);

@@ -16,7 +16,7 @@ kernel GROUP_KERNEL void l2_normalize(global const float *x, uint x_offset, uint
     squares = fma(v, v, squares);
   }
   const float norm = sqrt(GROUP_SUM(sum_lanes(squares), scratch));
-  const real factor = splat(1.0f / fmax(norm, epsilon));
+  const real factor = splat(1.0f / (norm < epsilon ? epsilon : norm));
   FOR_ROW(i, c, width) {
     store_real(KEPT(held, i, load_real(input + c, width - c)) * factor, y + row * width + c, width - c);
   }

@@ -20,7 +20,7 @@ kernel GROUP_KERNEL void l2_normalize_gradient(global const float *g, uint g_off
   }
   const float norm = sqrt(GROUP_SUM(sum_lanes(squares), scratch));
   const float dot = GROUP_SUM(sum_lanes(dots), scratch);
-  const float factor = 1.0f / fmax(norm, epsilon);
+  const float factor = 1.0f / (norm < epsilon ? epsilon : norm);
   // Factor by factor, so that a short row does not overflow.
   const float along = norm > epsilon ? dot * factor * factor : 0.0f;
   FOR_ROW(i, c, width) {

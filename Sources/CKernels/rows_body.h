@@ -50,7 +50,7 @@ RK_TARGET static void RK_FN(l2_normalize)(const float *x, float *y, int n, float
     for (int j = 0; j < 16; j++) lanes[j] += x[i + j] * x[i + j];
   for (; i < n; i++) lanes[i & 15] += x[i] * x[i];
   float norm = sqrtf(RK_FN(lane_sum)(lanes));
-  float scale = 1.0f / (norm > epsilon ? norm : epsilon);
+  float scale = 1.0f / (norm < epsilon ? epsilon : norm);
   for (i = 0; i < n; i++) y[i] = x[i] * scale;
 }
 

@@ -30,15 +30,7 @@ extension TunableKernel {
       return warpObjection(items: tiles.items, localBytes: tiles.localBytes)
     },
     trial: { backend, shapeClass in
-      // Where the emulation runs, the least that the class has.
-      let pieces = backend.tuning[.productWarpChoice]["LARGE_FROM"]
-      let (m, n, k) =
-        switch (TrialInputs.areSmall(backend), shapeClass == "large") {
-        case (true, true): (40, 128 * pieces, 32)
-        case (true, false): (130, 70, 100)
-        case (false, true): (2048, 2048, 4096)
-        case (false, false): (1024, 1024, 1024)
-        }
+      let (m, n, k) = warpExtents(backend, shapeClass, large: (2048, 2048, 4096))
       return try warpTrial(backend, m, [n], k)
     })
 
@@ -63,14 +55,7 @@ extension TunableKernel {
     ],
     classes: ProductWarpTiles.classes,
     trial: { backend, shapeClass in
-      let pieces = backend.tuning[.productWarpChoice]["LARGE_FROM"]
-      let (m, n, k) =
-        switch (TrialInputs.areSmall(backend), shapeClass == "large") {
-        case (true, true): (40, 128 * pieces, 32)
-        case (true, false): (130, 70, 100)
-        case (false, true): (4096, 4096, 4096)
-        case (false, false): (1024, 1024, 1024)
-        }
+      let (m, n, k) = warpExtents(backend, shapeClass, large: (4096, 4096, 4096))
       return try warpTrial(backend, m, [n], k, onWarpgroups: backend.canMultiplyOnWarpgroups)
     })
 
@@ -90,6 +75,19 @@ extension TunableKernel {
         tolerance: TrialInputs.warpTolerance
       ) { try trials.map { try $0.run() }[0] }
     })
+
+  /// The extents that stand for a class of ``ProductWarpTiles/classes``: `large` on a GPU for the large one; where the
+  /// emulation runs, the least that the class has.
+  private static func warpExtents(
+    _ backend: OpenCLBackend, _ shapeClass: String, large: (m: Int, n: Int, k: Int)
+  ) -> (m: Int, n: Int, k: Int) {
+    switch (TrialInputs.areSmall(backend), shapeClass == "large") {
+    case (true, true): (40, 128 * backend.tuning[.productWarpChoice]["LARGE_FROM"], 32)
+    case (true, false): (130, 70, 100)
+    case (false, true): large
+    case (false, false): (1024, 1024, 1024)
+    }
+  }
 
   /// A layer's outputs, and its weights' gradient added to them so that one result tells of both: they read their
   /// operands in opposite ways. For each of several numbers of columns; the result is the first one's.

@@ -73,6 +73,32 @@ extension Operations.ProductTests {
     #expect(Judge.bitDifference(whole[...], halves[...]) == nil)
   }
 
+  /// That an element of x wᵀ has the same bits whatever rows and columns stand beside it.
+  static func expectSameBitsInAnyCompany(
+    _ backend: any TrainingBackend, _ precision: DType, _ size: Case,
+    parts: [(rows: Range<Int>, outputs: Range<Int>)]
+  ) throws {
+    var random = TestRandom(31)
+    let x = try backend.matrix(random.activations(size.m * size.k), size.k)
+    let w = try backend.matrix(random.floats(size.n * size.k), size.k)
+    func product(_ rows: Range<Int>, _ outputs: Range<Int>) throws -> [Float] {
+      try backend.read(
+        backend.product(
+          x.rows(rows), transposeA: false, w.rows(outputs), transposeB: true, bias: nil, addTo: nil,
+          precision: precision))
+    }
+    let whole = try product(0..<size.m, 0..<size.n)
+    for (rows, outputs) in parts {
+      let part = try product(rows, outputs)
+      for (place, row) in rows.enumerated() {
+        let difference = Judge.bitDifference(
+          part[(place * outputs.count)..<((place + 1) * outputs.count)],
+          whole[(row * size.n + outputs.lowerBound)..<(row * size.n + outputs.upperBound)])
+        #expect(difference == nil, "row \(row) of \(rows), columns \(outputs)")
+      }
+    }
+  }
+
   @Test(arguments: devices)
   func devicesTakeProductsWithoutTerms(_ device: BackendUnderTest) throws {
     let backend = try device.trainer

@@ -126,27 +126,9 @@ extension Operations {
 
     @Test(arguments: precisions)
     func anElementIsTheSameBitsWhateverRowsAndColumnsStandBesideIt(_ precision: DType) throws {
-      let backend = try CPUBackend(threads: 2)
-      let (k, n) = (801, 211)
-      var random = TestRandom(4)
-      let x = try backend.matrix(random.activations(230 * k), k)
-      let w = try backend.matrix(random.floats(n * k), k)
-      func product(_ rows: Range<Int>, _ outputs: Range<Int>) throws -> [Float] {
-        try backend.read(
-          backend.product(
-            x.rows(rows), transposeA: false, w.rows(outputs), transposeB: true, bias: nil, addTo: nil,
-            precision: precision))
-      }
-      let whole = try product(0..<230, 0..<n)
-      for (rows, outputs) in [(0..<1, 0..<n), (3..<40, 7..<8), (100..<230, 50..<211), (229..<230, 210..<211)]
-      {
-        let some = try product(rows, outputs)
-        for (place, row) in rows.enumerated() {
-          let expected = whole[(row * n + outputs.lowerBound)..<(row * n + outputs.upperBound)]
-          let actual = some[(place * outputs.count)..<((place + 1) * outputs.count)]
-          #expect(Judge.bitDifference(actual, expected) == nil, "row \(row) of \(rows), columns \(outputs)")
-        }
-      }
+      try Self.expectSameBitsInAnyCompany(
+        CPUBackend(threads: 2), precision, Case(m: 230, n: 211, k: 801),
+        parts: [(0..<1, 0..<211), (3..<40, 7..<8), (100..<230, 50..<211), (229..<230, 210..<211)])
     }
 
     @Test func addingHalvesOfTheTermsGivesTheBitsOfTheWholeSum() throws {

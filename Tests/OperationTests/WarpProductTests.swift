@@ -18,27 +18,9 @@ extension Operations.ProductTests {
 
     /// In large tiles and in small ones.
     @Test func anElementIsTheSameBitsWhateverRowsAndColumnsStandBesideIt() throws {
-      let backend = try WarpBackend.make()
-      let (m, n, k) = (1410, 1410, 40)
-      var random = TestRandom(31)
-      let x = try backend.matrix(random.activations(m * k), k)
-      let w = try backend.matrix(random.floats(n * k), k)
-      func product(_ rows: Range<Int>, _ outputs: Range<Int>) throws -> [Float] {
-        try backend.read(
-          backend.product(
-            x.rows(rows), transposeA: false, w.rows(outputs), transposeB: true, bias: nil, addTo: nil,
-            precision: Self.precision))
-      }
-      let whole = try product(0..<m, 0..<n)
-      for (rows, outputs) in [(7..<8, 3..<40), (100..<177, 600..<671), (1400..<1410, 0..<1)] {
-        let part = try product(rows, outputs)
-        for (place, row) in rows.enumerated() {
-          let difference = Judge.bitDifference(
-            part[(place * outputs.count)..<((place + 1) * outputs.count)],
-            whole[(row * n + outputs.lowerBound)..<(row * n + outputs.upperBound)])
-          #expect(difference == nil, "row \(row), columns \(outputs)")
-        }
-      }
+      try Operations.ProductTests.expectSameBitsInAnyCompany(
+        WarpBackend.make(), Self.precision, Case(m: 1410, n: 1410, k: 40),
+        parts: [(7..<8, 3..<40), (100..<177, 600..<671), (1400..<1410, 0..<1)])
     }
 
     @Test func halvesOfTheTermsAddUpToTheBitsOfTheWhole() throws {
@@ -70,27 +52,9 @@ extension Operations.ProductTests {
     }
 
     @Test func anElementIsTheSameBitsWhateverRowsAndColumnsStandBesideIt() throws {
-      let backend = try Self.make()
-      let (m, n, k) = (140, 150, 40)
-      var random = TestRandom(31)
-      let x = try backend.matrix(random.activations(m * k), k)
-      let w = try backend.matrix(random.floats(n * k), k)
-      func product(_ rows: Range<Int>, _ outputs: Range<Int>) throws -> [Float] {
-        try backend.read(
-          backend.product(
-            x.rows(rows), transposeA: false, w.rows(outputs), transposeB: true, bias: nil, addTo: nil,
-            precision: Self.precision))
-      }
-      let whole = try product(0..<m, 0..<n)
-      for (rows, outputs) in [(7..<8, 3..<40), (30..<107, 60..<131)] {
-        let part = try product(rows, outputs)
-        for (place, row) in rows.enumerated() {
-          let difference = Judge.bitDifference(
-            part[(place * outputs.count)..<((place + 1) * outputs.count)],
-            whole[(row * n + outputs.lowerBound)..<(row * n + outputs.upperBound)])
-          #expect(difference == nil, "row \(row), columns \(outputs)")
-        }
-      }
+      try Operations.ProductTests.expectSameBitsInAnyCompany(
+        Self.make(), Self.precision, Case(m: 140, n: 150, k: 40),
+        parts: [(7..<8, 3..<40), (30..<107, 60..<131)])
     }
 
     @Test func halvesOfTheTermsAddUpToTheBitsOfTheWhole() throws {
