@@ -36,6 +36,10 @@ struct Tune: ParsableCommand {
 
   func run() throws {
     let device = try RunOptions.openCLDevice(device)
+    // Some instructions of NVIDIA's GPUs are tried with the measurements alone.
+    if DeviceProbe.takesPTX(device) {
+      _ = try DeviceModelStore.standard.model(of: device, measured: true)
+    }
     // A table that is broken is about to be replaced.
     let tuner = try Tuner(
       device: device, settings: .init(budgetSeconds: budget), kernels: try chosen(),
