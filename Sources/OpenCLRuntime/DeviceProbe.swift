@@ -17,7 +17,9 @@ public struct DeviceProbe {
   }
 
   /// Whether PTX may be tried at all: other compilers end the process on assembly that they do not know.
-  public static func takesPTX(_ device: OpenCLDevice) -> Bool { device.kind == .gpu && vendor(device) == .nvidia }
+  public static func takesPTX(_ device: OpenCLDevice) -> Bool {
+    device.kind == .gpu && vendor(device) == .nvidia
+  }
 
   /// Limits and features, and on NVIDIA which instructions work.
   public func describe() -> DeviceModel {
